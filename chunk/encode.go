@@ -1,0 +1,165 @@
+package chunk
+
+import (
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+// Span is the length in milliseconds of the aligned windows whose bounds no chunk
+// crosses, so that blocks can be cut at them without decoding.
+const Span = 2 * 60 * 60 * 1000
+
+// MaxSamples is how many samples a chunk holds at most: few enough that decoding
+// one at the edge of a query is cheap, and many enough that its statistics cost little beside it.
+const MaxSamples = 480
+
+// Window returns the number of the span-aligned window that time t lies in.
+func Window(t int64) int64 {
+	if t < 0 {
+		return (t+1)/Span - 1
+	}
+	return t / Span
+}
+
+// Encode appends the samples of an iterator to dst as chunks in this package's
+// cut: never across a window, never more than MaxSamples. The data is newly
+// allocated.
+func Encode(dst []Chunk, it chunkenc.Iterator) ([]Chunk, error) {
+	e := encoder{out: dst}
+	for vt := it.Next(); vt != chunkenc.ValNone; vt = it.Next() {
+		var err error
+		switch vt {
+		case chunkenc.ValFloat:
+			t, v := it.At()
+			err = e.float(t, v)
+		case chunkenc.ValHistogram:
+			t, h := it.AtHistogram(nil)
+			err = e.histogram(t, h)
+		default:
+			t, h := it.AtFloatHistogram(nil)
+			err = e.floatHistogram(t, h)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("encode chunk: %w", err)
+		}
+	}
+	e.finish()
+	return e.out, it.Err()
+}
+
+// encoder holds the chunk that is being filled.
+type encoder struct {
+	out   []Chunk
+	enc   Encoding // 0 while there is no chunk
+	cur   chunkenc.Chunk
+	app   chunkenc.Appender
+	stats Stats
+}
+
+// room makes sure that the current chunk can take a sample at t, and returns the
+// appender of the chunk before it when it had to be replaced.
+func (e *encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error) {
+	if e.enc == enc && e.stats.Samples < MaxSamples && Window(t) == Window(e.stats.MaxTime) {
+		return nil, nil
+	}
+	if e.enc == enc {
+		prev = e.app
+	}
+	e.finish()
+	switch enc {
+	case XOR:
+		e.cur = chunkenc.NewXORChunk()
+	case Histogram:
+		e.cur = chunkenc.NewHistogramChunk()
+	default:
+		e.cur = chunkenc.NewFloatHistogramChunk()
+	}
+	e.enc, e.stats = enc, NoStats()
+	e.app, err = e.cur.Appender()
+	return prev, err
+}
+
+func (e *encoder) finish() {
+	if e.enc != 0 && e.stats.Samples > 0 {
+		e.out = append(e.out, Chunk{Stats: e.stats, Encoding: e.enc, Data: e.cur.Bytes()})
+	}
+	e.enc = 0
+}
+
+func (e *encoder) float(t int64, v float64) error {
+	if _, err := e.room(XOR, t); err != nil {
+		return err
+	}
+	e.app.Append(0, t, v)
+	e.stats.Observe(t, v)
+	return nil
+}
+
+func (e *encoder) histogram(t int64, h *histogram.Histogram) error {
+	prev, err := e.room(Histogram, t)
+	if err != nil {
+		return err
+	}
+	c, recoded, app, err := e.app.AppendHistogram(prev, 0, t, h, false)
+	return e.appended(c, recoded, app, err, t, h.Sum)
+}
+
+func (e *encoder) floatHistogram(t int64, h *histogram.FloatHistogram) error {
+	prev, err := e.room(FloatHistogram, t)
+	if err != nil {
+		return err
+	}
+	c, recoded, app, err := e.app.AppendFloatHistogram(prev, 0, t, h, false)
+	return e.appended(c, recoded, app, err, t, h.Sum)
+}
+
+// appended takes over what appending a histogram did: it may have begun a new
+// chunk (after a counter reset) or recoded the current one (for new buckets).
+func (e *encoder) appended(c chunkenc.Chunk, recoded bool, app chunkenc.Appender, err error, t int64, sum float64) error {
+	if err != nil {
+		return err
+	}
+	if c != nil {
+		if enc := e.enc; !recoded {
+			e.finish()
+			e.enc, e.stats = enc, NoStats()
+		}
+		e.cur = c
+	}
+	e.app = app
+	e.stats.ObserveHistogram(t, sum)
+	return nil
+}
+
+// Rewrite merges the samples of chunks of one series, which are sorted by MinTime and may overlap, into
+// chunks that do not, in time order. Chunks that overlap no other are passed
+// on as they are.
+func Rewrite(dst, chunks []Chunk) ([]Chunk, error) {
+	for len(chunks) > 0 {
+		n, end := 1, chunks[0].MaxTime
+		for n < len(chunks) && chunks[n].MinTime <= end {
+			end = max(end, chunks[n].MaxTime)
+			n++
+		}
+		if n == 1 {
+			dst = append(dst, chunks[0])
+		} else {
+			its := make([]chunkenc.Iterator, n)
+			for i, c := range chunks[:n] {
+				d, err := c.Decode()
+				if err != nil {
+					return nil, err
+				}
+				its[i] = d.Iterator(nil)
+			}
+			var err error
+			if dst, err = Encode(dst, Merge(its...)); err != nil {
+				return nil, err
+			}
+		}
+		chunks = chunks[n:]
+	}
+	return dst, nil
+}
