@@ -27,40 +27,49 @@ func Window(t int64) int64 {
 // cut: never across a window, never more than MaxSamples. The data is newly
 // allocated.
 func Encode(dst []Chunk, it chunkenc.Iterator) ([]Chunk, error) {
-	e := encoder{out: dst}
+	e := Encoder{out: dst}
 	for vt := it.Next(); vt != chunkenc.ValNone; vt = it.Next() {
 		var err error
 		switch vt {
 		case chunkenc.ValFloat:
 			t, v := it.At()
-			err = e.float(t, v)
+			err = e.Float(t, v)
 		case chunkenc.ValHistogram:
 			t, h := it.AtHistogram(nil)
-			err = e.histogram(t, h)
+			err = e.Histogram(t, h)
 		default:
 			t, h := it.AtFloatHistogram(nil)
-			err = e.floatHistogram(t, h)
+			err = e.FloatHistogram(t, h)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("encode chunk: %w", err)
 		}
 	}
-	e.finish()
-	return e.out, it.Err()
+	return e.Chunks(), it.Err()
 }
 
-// encoder holds the chunk that is being filled.
-type encoder struct {
+// Encoder turns samples that come in time order into chunks in this package's cut.
+// The zero value is ready.
+type Encoder struct {
 	out   []Chunk
-	enc   Encoding // 0 while there is no chunk
+	enc   Encoding // 0 while there is no open chunk
 	cur   chunkenc.Chunk
 	app   chunkenc.Appender
 	stats Stats
 }
 
+// Chunks returns all chunks so far. The data of the last one changes with the next
+// sample.
+func (e *Encoder) Chunks() []Chunk {
+	if e.enc == 0 || e.stats.Samples == 0 {
+		return e.out
+	}
+	return append(e.out[:len(e.out):len(e.out)], Chunk{Stats: e.stats, Encoding: e.enc, Data: e.cur.Bytes()})
+}
+
 // room makes sure that the current chunk can take a sample at t, and returns the
 // appender of the chunk before it when it had to be replaced.
-func (e *encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error) {
+func (e *Encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error) {
 	if e.enc == enc && e.stats.Samples < MaxSamples && Window(t) == Window(e.stats.MaxTime) {
 		return nil, nil
 	}
@@ -81,14 +90,15 @@ func (e *encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error
 	return prev, err
 }
 
-func (e *encoder) finish() {
+func (e *Encoder) finish() {
 	if e.enc != 0 && e.stats.Samples > 0 {
 		e.out = append(e.out, Chunk{Stats: e.stats, Encoding: e.enc, Data: e.cur.Bytes()})
 	}
 	e.enc = 0
 }
 
-func (e *encoder) float(t int64, v float64) error {
+// Float adds a float sample at t (ms).
+func (e *Encoder) Float(t int64, v float64) error {
 	if _, err := e.room(XOR, t); err != nil {
 		return err
 	}
@@ -97,7 +107,8 @@ func (e *encoder) float(t int64, v float64) error {
 	return nil
 }
 
-func (e *encoder) histogram(t int64, h *histogram.Histogram) error {
+// Histogram adds an integer histogram at t (ms), which it may change.
+func (e *Encoder) Histogram(t int64, h *histogram.Histogram) error {
 	prev, err := e.room(Histogram, t)
 	if err != nil {
 		return err
@@ -106,7 +117,8 @@ func (e *encoder) histogram(t int64, h *histogram.Histogram) error {
 	return e.appended(c, recoded, app, err, t, h.Sum)
 }
 
-func (e *encoder) floatHistogram(t int64, h *histogram.FloatHistogram) error {
+// FloatHistogram adds a float histogram at t (ms), which it may change.
+func (e *Encoder) FloatHistogram(t int64, h *histogram.FloatHistogram) error {
 	prev, err := e.room(FloatHistogram, t)
 	if err != nil {
 		return err
@@ -117,7 +129,7 @@ func (e *encoder) floatHistogram(t int64, h *histogram.FloatHistogram) error {
 
 // appended takes over what appending a histogram did: it may have begun a new
 // chunk (after a counter reset) or recoded the current one (for new buckets).
-func (e *encoder) appended(c chunkenc.Chunk, recoded bool, app chunkenc.Appender, err error, t int64, sum float64) error {
+func (e *Encoder) appended(c chunkenc.Chunk, recoded bool, app chunkenc.Appender, err error, t int64, sum float64) error {
 	if err != nil {
 		return err
 	}

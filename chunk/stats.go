@@ -140,6 +140,17 @@ func (s *Stats) ObserveAll(it chunkenc.Iterator) error {
 	return it.Err()
 }
 
+// Measure decodes a chunk and returns its statistics.
+func Measure(enc Encoding, data []byte) (Stats, error) {
+	s := NoStats()
+	c, err := Chunk{Encoding: enc, Data: data}.Decode()
+	if err != nil {
+		return s, err
+	}
+	err = s.ObserveAll(c.Iterator(nil))
+	return s, err
+}
+
 // step is what a counter gained from a to b: after a reset it began at zero.
 func step(a, b float64) float64 {
 	if b < a {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 	"unsafe"
 
@@ -169,29 +170,50 @@ func EachLabel(key []byte, f func(name, value string)) error {
 	return nil
 }
 
-// ParseKey checks a label set that came from outside and builds its labels,
-// which do not alias the key. The error is a [*LabelError].
-func ParseKey(key []byte, lim Limits, b *labels.ScratchBuilder) (labels.Labels, error) {
+// CheckKey checks a label set that came from outside, and reports whether it is
+// canonical: made as AppendKey makes it. If it is good but not canonical, the
+// series is that of AppendKey of the labels that EachLabel finds. The error is a [*LabelError].
+func CheckKey(key []byte, lim Limits) (canonical bool, err error) {
 	lim = lim.withDefaults()
-	b.Reset()
 	var last []byte
-	named, n := false, 0
+	named, n, minimal := false, 0, 0
 	for rest := key; len(rest) > 0; n++ {
 		name, value, next, err := nextLabel(rest)
 		if err != nil {
-			return labels.EmptyLabels(), labelErrorf("label_malformed", "label %d is malformed protobuf", n+1)
+			return false, labelErrorf("label_malformed", "label %d is malformed protobuf", n+1)
 		}
 		if err := checkLabel(name, value, last, n, lim); err != nil {
-			return labels.EmptyLabels(), err
+			return false, err
 		}
 		named = named || string(name) == labels.MetricName
-		b.Add(string(name), string(value))
+		minimal += labelLen(len(name), len(value))
+		// The name must lie before its value, as frames of minimal size have it.
+		if uintptr(unsafe.Pointer(&name[0])) > uintptr(unsafe.Pointer(&value[0])) {
+			minimal = -1 << 40
+		}
 		last, rest = name, next
 	}
 	if !named {
-		return labels.EmptyLabels(), labelErrorf("metric_name_missing", "series %s has no metric name: add the label __name__", short(b.Labels().String()))
+		return false, labelErrorf("metric_name_missing", "the series has no metric name: add the label __name__")
 	}
-	return b.Labels(), nil
+	return minimal == len(key), nil
+}
+
+// labelLen is the size of a label's frame.
+func labelLen(name, value int) int {
+	n := 1 + uvarintLen(name) + name + 1 + uvarintLen(value) + value
+	return 1 + uvarintLen(n) + n
+}
+
+// ParseKey checks a label set as CheckKey does and builds its labels, which do
+// not alias the key.
+func ParseKey(key []byte, lim Limits, b *labels.ScratchBuilder) (labels.Labels, error) {
+	if _, err := CheckKey(key, lim); err != nil {
+		return labels.EmptyLabels(), err
+	}
+	b.Reset()
+	err := EachLabel(key, func(name, value string) { b.Add(strings.Clone(name), strings.Clone(value)) })
+	return b.Labels(), err
 }
 
 // checkLabel judges label n of a set, whose predecessor is named last.

@@ -93,6 +93,9 @@ func FuzzParseKey(f *testing.F) {
 			return
 		}
 		canonical := AppendKey(nil, ls)
+		if is, err := CheckKey(key, Limits{}); err != nil || is != (string(key) == string(canonical)) {
+			t.Fatalf("canonical: %v, %v; key %x, canonical %x", is, err, key, canonical)
+		}
 		again, err := ParseKey(canonical, Limits{}, &b)
 		if err != nil || !labels.Equal(ls, again) {
 			t.Fatalf("%v became %v, %v", ls, again, err)

@@ -1,0 +1,17 @@
+// Package head holds the recent samples of a node in memory: which series there
+// are, and what has not been written to a block yet.
+//
+// It has two parts with two lifetimes. The [Registry] maps label sets to small dense
+// refs and answers matchers; it lives as long as the node. A [Memtable] holds the
+// chunks of those series since the last freeze; it is written out as blocks and
+// dropped as a whole.
+//
+//	key ──hash──▶ table ──▶ series record ──▶ label pairs ──▶ postings
+//	               ref ───▶ memtable page ──▶ entry ──▶ words of the open chunk, 56 bytes a piece
+//	                                           ├──▶ closed chunks, with statistics
+//	                                           └──▶ late samples, as they came
+//
+// Everything that grows with series or samples lies outside Go's heap, in memory
+// mapped in slabs and without pointers, so that the garbage collector neither
+// scans it nor keeps a second copy's worth of room for it.
+package head

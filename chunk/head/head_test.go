@@ -1,0 +1,339 @@
+package head
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/tsdbutil"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// oddValue draws values of every kind that an encoder could stumble over.
+func oddValue(r *rand.Rand, last float64) float64 {
+	switch r.IntN(8) {
+	case 0:
+		return last
+	case 1:
+		return math.Float64frombits(r.Uint64())
+	case 2:
+		return math.Float64frombits(value.StaleNaN)
+	case 3:
+		return math.Copysign(0, -1)
+	case 4:
+		return math.Inf(r.IntN(2) - 1)
+	}
+	return math.Round(last*10+r.Float64()*10-5) / 10
+}
+
+// The open chunk has the bytes that Prometheus's own appender makes, for any times and values.
+func TestChunkBytesAreChunkencs(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		m := NewMemtable()
+		want := chunkenc.NewXORChunk()
+		app, err := want.Appender()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := m.makePage(1).entry(1)
+		at, v := r.Int64N(1<<41), 20.0
+		for range 1 + r.IntN(chunk.MaxSamples) {
+			at += 1 + r.Int64N(1<<r.IntN(30))
+			v = oddValue(r, v)
+			m.append(e, at, v)
+			app.Append(0, at, v)
+		}
+		got := m.bytes(nil, e.count, e.words, e.head, e.acc, e.nacc)
+		if !bytes.Equal(got, want.Bytes()) {
+			t.Fatalf("seed %d: %d bytes differ from chunkenc's %d", seed, len(got), len(want.Bytes()))
+		}
+		m.Release()
+	}
+}
+
+// What was appended, in whatever order and however often, is what is read: the model is a map.
+func TestMemtableEqualsAModel(t *testing.T) {
+	const n = 40
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		m := NewMemtable()
+		model := make([]map[int64]float64, n+1)
+		var b series.Batch
+		var refs []Ref
+		for ref := Ref(1); ref <= n; ref++ {
+			model[ref] = map[int64]float64{}
+		}
+		at := r.Int64N(3 * chunk.Span)
+		for range 30 {
+			b.Reset()
+			refs = refs[:0]
+			for range r.IntN(100) {
+				ref := Ref(1 + r.IntN(n))
+				first := len(b.Samples)
+				for range 1 + r.IntN(5) {
+					at += r.Int64N(30_000)
+					ts := at
+					if r.IntN(5) == 0 {
+						ts -= r.Int64N(chunk.Span)
+					}
+					v := oddValue(r, 20)
+					b.Samples = append(b.Samples, series.Sample{T: ts, V: v})
+					if old, ok := model[ref][ts]; ok {
+						v = chunk.Prefer(old, v)
+					}
+					model[ref][ts] = v
+				}
+				b.Series = append(b.Series, series.Entry{First: first, Count: len(b.Samples) - first})
+				refs = append(refs, ref)
+			}
+			m.Append(&b, refs)
+		}
+		for ref := Ref(1); ref <= n; ref++ {
+			mint := r.Int64N(at)
+			maxt := mint + r.Int64N(at-mint+1)
+			compare(t, m, ref, model[ref], math.MinInt64, math.MaxInt64)
+			compare(t, m, ref, model[ref], mint, maxt)
+		}
+		m.Release()
+	}
+}
+
+// compare checks that the chunks of a series have what the model has in [mint, maxt], and may have more outside.
+func compare(t *testing.T, m *Memtable, ref Ref, model map[int64]float64, mint, maxt int64) {
+	t.Helper()
+	chunks, err := m.Chunks(nil, ref, mint, maxt, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chunks {
+		if chunk.Window(c.MinTime) != chunk.Window(c.MaxTime) || c.Samples > chunk.MaxSamples {
+			t.Fatalf("a chunk from %d to %d with %d samples", c.MinTime, c.MaxTime, c.Samples)
+		}
+		stats, err := chunk.Measure(c.Encoding, c.Data)
+		if err != nil || fmt.Sprint(stats) != fmt.Sprint(c.Stats) {
+			t.Fatalf("statistics %v, %v; the chunk has %v", stats, err, c.Stats)
+		}
+	}
+	merged, err := chunk.Rewrite(nil, chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[int64]float64{}
+	last := int64(math.MinInt64)
+	for _, c := range merged {
+		d, _ := c.Decode()
+		it := d.Iterator(nil)
+		for it.Next() != chunkenc.ValNone {
+			ts, v := it.At()
+			if ts <= last {
+				t.Fatalf("time %d after %d", ts, last)
+			}
+			last = ts
+			if mint <= ts && ts <= maxt {
+				got[ts] = v
+			}
+		}
+	}
+	n := 0
+	for ts, v := range model {
+		if ts < mint || ts > maxt {
+			continue
+		}
+		n++
+		if g, ok := got[ts]; !ok || math.Float64bits(g) != math.Float64bits(v) {
+			t.Fatalf("at %d: %v (%v), want %v", ts, g, ok, v)
+		}
+	}
+	if n != len(got) {
+		t.Fatalf("%d samples, want %d", len(got), n)
+	}
+}
+
+func TestHistogramsComeBack(t *testing.T) {
+	m := NewMemtable()
+	want := map[int64]string{}
+	for i, h := range tsdbutil.GenerateTestHistograms(700) {
+		ts := int64(i) * 15_000
+		if i%7 == 3 {
+			ts -= 300_000 // late
+		}
+		x := series.Histogram{T: ts, Int: h}
+		if i >= 400 {
+			x.Int, x.Float = nil, h.ToFloat(nil)
+		}
+		want[ts] = h.ToFloat(nil).String()
+		if err := m.AppendHistogram(5, x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.AppendSample(5, 1, 1) // a series may have floats as well
+	chunks, err := m.Chunks(nil, 5, math.MinInt64, math.MaxInt64, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if chunks, err = chunk.Rewrite(nil, chunks); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, c := range chunks {
+		d, err := c.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		it := d.Iterator(nil)
+		for vt := it.Next(); vt != chunkenc.ValNone; vt = it.Next() {
+			if vt == chunkenc.ValFloat {
+				continue
+			}
+			ts, h := it.AtFloatHistogram(nil)
+			h.CounterResetHint = histogram.UnknownCounterReset
+			if h.String() != want[ts] {
+				t.Fatalf("at %d: %v, want %v", ts, h, want[ts])
+			}
+			n++
+		}
+	}
+	if n != len(want) {
+		t.Fatalf("%d histograms, want %d", n, len(want))
+	}
+}
+
+func register(t testing.TB, r *Registry, sets ...labels.Labels) []Ref {
+	t.Helper()
+	keys, ids, refs := make([][]byte, len(sets)), make([]series.ID, len(sets)), make([]Ref, len(sets))
+	for i, ls := range sets {
+		keys[i] = series.AppendKey(nil, ls)
+		ids[i] = series.HashKey(keys[i])
+	}
+	if err := r.Register(keys, ids, refs); err != nil {
+		t.Fatal(err)
+	}
+	return refs
+}
+
+func randomLabels(r *rand.Rand) labels.Labels {
+	b := labels.NewScratchBuilder(5)
+	b.Add("__name__", fmt.Sprint("m", r.IntN(4)))
+	for _, n := range []string{"device_id", "room", "site"} {
+		if r.IntN(4) > 0 {
+			b.Add(n, fmt.Sprint(n[:1], r.IntN(30)))
+		}
+	}
+	return b.Labels()
+}
+
+// Matchers select what PromQL says they do: the model tries each series.
+func TestSelectEqualsAModel(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	reg := NewRegistry()
+	sets := map[Ref]labels.Labels{}
+	for range 3000 {
+		ls := randomLabels(r)
+		sets[register(t, reg, ls)[0]] = ls
+	}
+	if reg.Count() != len(sets) {
+		t.Fatalf("%d series, want %d", reg.Count(), len(sets))
+	}
+	values := []string{"", "m1", "d2", "d7", "s3", "none", "d.", "d1.*", ".*", ".+", "d1|d2|d29", "|d3", "[^d].*", "s1.?|x"}
+	for range 3000 {
+		var ms []*labels.Matcher
+		for range 1 + r.IntN(3) {
+			name := []string{"__name__", "device_id", "room", "site", "nolabel"}[r.IntN(5)]
+			ms = append(ms, labels.MustNewMatcher(labels.MatchType(r.IntN(4)), name, values[r.IntN(len(values))]))
+		}
+		var want []Ref
+		for ref, ls := range sets {
+			ok := true
+			for _, m := range ms {
+				ok = ok && m.Matches(ls.Get(m.Name))
+			}
+			if ok {
+				want = append(want, ref)
+			}
+		}
+		slices.Sort(want)
+		if got := reg.Select(ms...); !slices.Equal(got, want) {
+			t.Fatalf("%v: %d series, want %d", ms, len(got), len(want))
+		}
+	}
+	sorted := reg.Sorted()
+	var b labels.ScratchBuilder
+	for i, ref := range sorted {
+		if ls := reg.Labels(ref, &b); !labels.Equal(ls, sets[ref]) {
+			t.Fatalf("labels %v, want %v", ls, sets[ref])
+		}
+		if i > 0 && labels.Compare(sets[sorted[i-1]], sets[ref]) >= 0 {
+			t.Fatalf("%v comes before %v", sets[sorted[i-1]], sets[ref])
+		}
+	}
+	if got := reg.LabelValues("device_id", labels.MustNewMatcher(labels.MatchEqual, "site", "s3")); len(got) == 0 || !slices.IsSorted(got) {
+		t.Fatalf("values %q", got)
+	}
+	if got := reg.LabelNames(); !slices.Equal(got, []string{"__name__", "device_id", "room", "site"}) {
+		t.Fatalf("names %q", got)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	reg, m := NewRegistry(), NewMemtable()
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(g), 9))
+			for i := range 300 {
+				ref := register(t, reg, randomLabels(r))[0]
+				m.AppendSample(ref, int64(i)*1000, 1)
+				if _, err := m.Chunks(nil, ref, 0, math.MaxInt64, false); err != nil {
+					t.Error(err)
+				}
+				reg.Select(labels.MustNewMatcher(labels.MatchEqual, "__name__", "m1"))
+				reg.Sorted()
+			}
+		})
+	}
+	wg.Wait()
+	if m.Samples() != 1200 {
+		t.Fatalf("%d samples", m.Samples())
+	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	const n = 100_000
+	reg, m := NewRegistry(), NewMemtable()
+	var refs []Ref
+	var batch series.Batch
+	ids := make([]series.ID, n)
+	for i := range n {
+		ls := labels.FromStrings("__name__", "temperature", "building", fmt.Sprint("b", i%100), "device_id", fmt.Sprint("d", i), "room", fmt.Sprint("r", i%1000), "site", fmt.Sprint("s", i%10), "unit", "celsius")
+		refs = append(refs, register(b, reg, ls)...)
+		ids[i] = reg.ID(refs[i])
+		batch.Series = append(batch.Series, series.Entry{First: i, Count: 1})
+		batch.Samples = append(batch.Samples, series.Sample{T: 0, V: 20})
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += n {
+		for j := range batch.Samples {
+			batch.Samples[j].T += 10_000
+			batch.Samples[j].V = math.Round(batch.Samples[j].V*10+r.Float64()*4-2) / 10
+		}
+		reg.Lookup(ids, refs)
+		m.Append(&batch, refs)
+		if m.Bytes() > 256<<20 {
+			m.Release()
+			m = NewMemtable()
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package head
+
+import (
+	"sort"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// histograms are the native histograms of one series: few series have any, so they
+// lie in Go's heap. Those that came in order are in chunks already; a chunk is
+// closed by the next window, by its size, or by a reset.
+type histograms struct {
+	enc  chunk.Encoder
+	last int64
+	any  bool
+	late []series.Histogram
+}
+
+// AppendHistogram adds a histogram, which it copies.
+func (m *Memtable) AppendHistogram(ref Ref, h series.Histogram) error {
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	s := m.hists[ref]
+	if s == nil {
+		s = &histograms{}
+		m.hists[ref] = s
+	}
+	m.samples.Add(1)
+	m.widen(h.T, h.T)
+	if h.Int != nil {
+		h.Int = h.Int.Copy() // appending may change it
+		m.histBytes.Add(int64(64 + 2*(len(h.Int.PositiveBuckets)+len(h.Int.NegativeBuckets))))
+	} else {
+		h.Float = h.Float.Copy()
+		m.histBytes.Add(int64(64 + 8*(len(h.Float.PositiveBuckets)+len(h.Float.NegativeBuckets))))
+	}
+	if s.any && h.T <= s.last {
+		s.late = append(s.late, h)
+		return nil
+	}
+	s.any, s.last = true, h.T
+	if h.Int != nil {
+		return s.enc.Histogram(h.T, h.Int)
+	}
+	return s.enc.FloatHistogram(h.T, h.Float)
+}
+
+// histogramChunks appends the histogram chunks of a series to dst, those of late
+// ones one by one: they are rare, and merged when they are read.
+func (m *Memtable) histogramChunks(dst []chunk.Chunk, ref Ref, mint, maxt int64) ([]chunk.Chunk, error) {
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	s := m.hists[ref]
+	if s == nil {
+		return dst, nil
+	}
+	from := len(dst)
+	for _, c := range s.enc.Chunks() {
+		if c.MaxTime >= mint && c.MinTime <= maxt {
+			c.Data = append([]byte(nil), c.Data...)
+			dst = append(dst, c)
+		}
+	}
+	for _, h := range s.late {
+		if h.T < mint || h.T > maxt {
+			continue
+		}
+		var one chunk.Encoder
+		var err error
+		if h.Int != nil {
+			err = one.Histogram(h.T, h.Int.Copy())
+		} else {
+			err = one.FloatHistogram(h.T, h.Float.Copy())
+		}
+		if err != nil {
+			return nil, err
+		}
+		dst = append(dst, one.Chunks()...)
+	}
+	sort.SliceStable(dst[from:], func(i, j int) bool { return dst[from+i].MinTime < dst[from+j].MinTime })
+	return dst, nil
+}

@@ -1,0 +1,111 @@
+package head
+
+import (
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// Chunks appends the chunks of a series that overlap [mint, maxt] (ms, inclusive) to dst, by
+// MinTime. They may overlap each other where samples came late. Their data is the
+// caller's. With statsOnly, chunks that lie whole inside may come without data.
+func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnly bool) ([]chunk.Chunk, error) {
+	p := m.page(ref)
+	if p == nil {
+		return m.histogramChunks(dst, ref, mint, maxt)
+	}
+	from := len(dst)
+	var open []byte
+	var late []series.Sample
+	p.mu.Lock()
+	e := p.entry(ref)
+	for i := e.closed; i != 0; {
+		c := m.closed.at(i)
+		if c.MaxTime >= mint && c.MinTime <= maxt {
+			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
+			if !statsOnly || c.MinTime < mint || c.MaxTime > maxt {
+				out.Data = m.bytes(make([]byte, 0, sizeOf(c.words, c.nacc)), c.count, c.words, c.head, c.acc, c.nacc)
+			}
+			dst = append(dst, out)
+		}
+		i = c.prev
+	}
+	slices.Reverse(dst[from:])
+	if e.count > 0 && e.t >= mint {
+		open = m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)
+	}
+	if e.nLate > 0 {
+		late = m.lateSamples(e, mint, maxt)
+	}
+	p.mu.Unlock()
+
+	if open != nil {
+		stats, err := chunk.Measure(chunk.XOR, open)
+		if err != nil {
+			return nil, err
+		}
+		if stats.MinTime <= maxt {
+			dst = append(dst, chunk.Chunk{Stats: stats, Encoding: chunk.XOR, Data: open})
+		}
+	}
+	var err error
+	if len(late) > 0 {
+		if dst, err = chunk.Encode(dst, chunk.Slice(settle(late))); err != nil {
+			return nil, err
+		}
+	}
+	if dst, err = m.histogramChunks(dst, ref, mint, maxt); err != nil {
+		return nil, err
+	}
+	sort.SliceStable(dst[from:], func(i, j int) bool { return dst[from+i].MinTime < dst[from+j].MinTime })
+	return dst, nil
+}
+
+// lateSamples copies the late samples of an entry in [mint, maxt].
+func (m *Memtable) lateSamples(e *entry, mint, maxt int64) []series.Sample {
+	var late []series.Sample
+	n := (e.nLate-1)%latePiece + 1
+	for at := e.late; at != 0; n = latePiece {
+		p := m.pieces.at(at)
+		for i := range n {
+			if t := int64(p.words[2*i]); mint <= t && t <= maxt {
+				late = append(late, series.Sample{T: t, V: math.Float64frombits(p.words[2*i+1])})
+			}
+		}
+		at = p.next
+	}
+	return late
+}
+
+// settle sorts samples by time and keeps one at each, by the rule of package chunk.
+func settle(late []series.Sample) []series.Sample {
+	sort.Slice(late, func(i, j int) bool { return late[i].T < late[j].T })
+	out := late[:1]
+	for _, s := range late[1:] {
+		if last := &out[len(out)-1]; last.T == s.T {
+			last.V = chunk.Prefer(last.V, s.V)
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// Has reports whether there may be samples of a series.
+func (m *Memtable) Has(ref Ref) bool {
+	if p := m.page(ref); p != nil {
+		p.mu.Lock()
+		e := p.entry(ref)
+		has := e.count > 0 || e.closed != 0 || e.nLate > 0
+		p.mu.Unlock()
+		if has {
+			return true
+		}
+	}
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	return m.hists[ref] != nil
+}

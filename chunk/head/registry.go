@@ -1,0 +1,248 @@
+package head
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/zeebo/xxh3"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// Ref names a series within this process. 0 names none.
+type Ref uint32
+
+// Registry knows the active series: their labels, and which of them a matcher selects.
+type Registry struct {
+	mu     sync.RWMutex // guards all below against Register
+	ids    table        // series id → ref
+	series *slab[record]
+	labels *slab[uint32] // the pairs of a series, one after the other
+	count  int
+
+	pairIDs table // name and value → pair
+	pairs   *slab[pair]
+	lists   *slab[piece] // postings
+	values  text
+
+	names   []string // label names; a number stands for one
+	numbers map[string]uint32
+	byName  [][]uint32 // the pairs of a name
+
+	sortMu  sync.Mutex // guards sorted and sortedTo
+	sorted  []Ref      // by labels; never written again once it is here
+	refs    []Ref      // by age; guarded by mu
+	nSorted int        // how many of refs are in sorted
+}
+
+// record is a series.
+type record struct {
+	id     series.ID
+	labels uint32 // its first pair
+	n      uint32 // how many pairs
+}
+
+// pair is a label name and value, and the series that have it.
+type pair struct {
+	value       string // in Registry.values
+	name        uint32
+	count       uint32
+	first, last Ref
+	head, tail  uint32 // pieces of the refs after the first, as uvarint deltas
+	used        uint32 // bytes of the tail
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry {
+	return &Registry{
+		series: newSlab[record](15), labels: newSlab[uint32](18),
+		pairs: newSlab[pair](14), lists: newSlab[piece](14), numbers: map[string]uint32{},
+	}
+}
+
+// Lookup finds the refs of ids; refs[i] is 0 where an id is not known. It returns how many are not.
+func (r *Registry) Lookup(ids []series.ID, refs []Ref) (unknown int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for i := range ids {
+		refs[i] = r.lookup(ids[i])
+		if refs[i] == 0 {
+			unknown++
+		}
+	}
+	return unknown
+}
+
+func (r *Registry) lookup(id series.ID) Ref {
+	return Ref(r.ids.find(id.Lo, func(i uint32) bool { return r.series.at(i).id == id }))
+}
+
+// Register returns the refs of canonical keys, new ones for those that are not known yet.
+func (r *Registry) Register(keys [][]byte, ids []series.ID, refs []Ref) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, key := range keys {
+		if refs[i] = r.lookup(ids[i]); refs[i] == 0 {
+			ref, err := r.add(key, ids[i])
+			if err != nil {
+				return err
+			}
+			refs[i] = ref
+		}
+	}
+	return nil
+}
+
+func (r *Registry) add(key []byte, id series.ID) (Ref, error) {
+	var buf [64]uint32
+	pairs := buf[:0]
+	err := series.EachLabel(key, func(name, value string) { pairs = append(pairs, r.pair(name, value)) })
+	if err != nil {
+		return 0, err
+	}
+	at := r.labels.add(uint32(len(pairs)))
+	for i, p := range pairs {
+		*r.labels.at(at + uint32(i)) = p
+	}
+	ref := Ref(r.series.add(1))
+	*r.series.at(uint32(ref)) = record{id, at, uint32(len(pairs))}
+	for _, p := range pairs {
+		r.post(r.pairs.at(p), ref)
+	}
+	r.ids.put(id.Lo, uint32(ref), func(i uint32) uint64 { return r.series.at(i).id.Lo })
+	r.refs = append(r.refs, ref)
+	r.count++
+	return ref, nil
+}
+
+func pairHash(name uint32, value string) uint64 {
+	return xxh3.HashString(value) ^ uint64(name+1)*0x9e3779b97f4a7c15
+}
+
+func (r *Registry) findPair(name uint32, value string) uint32 {
+	return r.pairIDs.find(pairHash(name, value), func(i uint32) bool {
+		p := r.pairs.at(i)
+		return p.name == name && p.value == value
+	})
+}
+
+// pair returns the number of a label name and value, a new one if need be.
+func (r *Registry) pair(name, value string) uint32 {
+	n, ok := r.numbers[name]
+	if !ok {
+		n = uint32(len(r.names))
+		name = strings.Clone(name)
+		r.names = append(r.names, name)
+		r.byName = append(r.byName, nil)
+		r.numbers[name] = n
+	}
+	if p := r.findPair(n, value); p != 0 {
+		return p
+	}
+	p := r.pairs.add(1)
+	*r.pairs.at(p) = pair{value: r.values.put(value), name: n}
+	r.pairIDs.put(pairHash(n, value), p, func(i uint32) uint64 {
+		p := r.pairs.at(i)
+		return pairHash(p.name, p.value)
+	})
+	r.byName[n] = append(r.byName[n], p)
+	return p
+}
+
+// Count is the number of series.
+func (r *Registry) Count() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.count
+}
+
+// ID returns the id of a series.
+func (r *Registry) ID(ref Ref) series.ID { return r.series.at(uint32(ref)).id }
+
+// Labels builds the labels of a series.
+func (r *Registry) Labels(ref Ref, b *labels.ScratchBuilder) labels.Labels {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.build(ref, b)
+}
+
+func (r *Registry) build(ref Ref, b *labels.ScratchBuilder) labels.Labels {
+	b.Reset()
+	rec := r.series.at(uint32(ref))
+	for i := range rec.n {
+		p := r.pairs.at(*r.labels.at(rec.labels + i))
+		b.Add(r.names[p.name], p.value)
+	}
+	return b.Labels()
+}
+
+// AppendKey appends the key of a series to dst.
+func (r *Registry) AppendKey(dst []byte, ref Ref) []byte {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	rec := r.series.at(uint32(ref))
+	for i := range rec.n {
+		p := r.pairs.at(*r.labels.at(rec.labels + i))
+		dst = series.AppendLabel(dst, r.names[p.name], p.value)
+	}
+	return dst
+}
+
+// Sorted returns all refs in the order of their labels. The caller does not change it.
+func (r *Registry) Sorted() []Ref {
+	r.sortMu.Lock()
+	defer r.sortMu.Unlock()
+	r.mu.RLock()
+	fresh := slices.Clone(r.refs[r.nSorted:])
+	r.mu.RUnlock()
+	if len(fresh) == 0 {
+		return r.sorted
+	}
+	// The lock is taken for each comparison, not for the whole sort: a million series take seconds.
+	slices.SortFunc(fresh, func(a, b Ref) int {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		return r.compare(a, b)
+	})
+	merged := make([]Ref, 0, len(r.sorted)+len(fresh))
+	old := r.sorted
+	r.nSorted += len(fresh)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for len(old) > 0 && len(fresh) > 0 {
+		if r.compare(old[0], fresh[0]) < 0 {
+			merged, old = append(merged, old[0]), old[1:]
+		} else {
+			merged, fresh = append(merged, fresh[0]), fresh[1:]
+		}
+	}
+	r.sorted = append(append(merged, old...), fresh...)
+	return r.sorted
+}
+
+// compare orders two series as labels.Compare orders their labels.
+func (r *Registry) compare(a, b Ref) int {
+	ra, rb := r.series.at(uint32(a)), r.series.at(uint32(b))
+	for i := range min(ra.n, rb.n) {
+		ia, ib := *r.labels.at(ra.labels + i), *r.labels.at(rb.labels + i)
+		if ia == ib {
+			continue
+		}
+		pa, pb := r.pairs.at(ia), r.pairs.at(ib)
+		if pa.name != pb.name {
+			return strings.Compare(r.names[pa.name], r.names[pb.name])
+		}
+		return strings.Compare(pa.value, pb.value)
+	}
+	return int(ra.n) - int(rb.n)
+}
+
+// Bytes is about how much memory the registry takes.
+func (r *Registry) Bytes() int64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.series.bytes() + r.labels.bytes() + r.pairs.bytes() + r.lists.bytes() + r.values.size +
+		int64(len(r.ids.raw)+len(r.pairIDs.raw)) + 8*int64(cap(r.refs)+cap(r.sorted))
+}
