@@ -202,6 +202,9 @@ func (m *Memtable) close(e *entry) {
 	e.acc, e.nacc, e.words, e.count, e.head, e.tail = 0, 0, 0, 0, 0, 0
 }
 
+// Closed is about how many chunks get no more samples.
+func (m *Memtable) Closed() int64 { return int64(m.closed.next.Load()) }
+
 // Samples is how many samples were appended.
 func (m *Memtable) Samples() int64 { return m.samples.Load() }
 

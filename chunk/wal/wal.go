@@ -64,7 +64,7 @@ type WAL struct {
 	commit  sync.Mutex // held while writing; guards the fields below
 	spare   []byte     // the buffer that pending will swap with
 	file    File       // nil after an error, until the next try
-	failed  bool       // the segment before the next one was given up
+	failed  bool       // a write failed, and there was no Rotate since
 	number  uint64     // of the open segment
 	offset  int64      // where the next write goes
 	durable int64      // the offset in the open segment up to which it is synced
@@ -72,7 +72,7 @@ type WAL struct {
 	lost    []span     // what failed writes took with them
 
 	synced   atomic.Uint64 // the Position up to which everything is durable, or lost
-	failures atomic.Uint64 // writes that failed; counted before synced moves past them
+	failures atomic.Uint64 // writes that failed; counted before synced moves past what they lost
 }
 
 // span is the positions after from, up to and including to.
@@ -176,8 +176,8 @@ func (w *WAL) Append(typ Type, rec []byte) (Position, error) {
 }
 
 // Sync returns when everything up to a position is durable; with an Interval, when
-// it has been given to the operating system. After an error, what
-// waited is lost: the error wraps [ErrLost] for everybody who waited.
+// it has been given to the operating system. After an error, what waited is lost, and so
+// is all that is appended until Rotate: the error wraps [ErrLost] for everybody who waited.
 func (w *WAL) Sync(p Position) error {
 	if w.synced.Load() >= uint64(p) && w.failures.Load() == 0 {
 		return nil
@@ -203,10 +203,6 @@ func (w *WAL) isLost(p Position) bool {
 	return false
 }
 
-// Failures counts the writes that failed. Records appended before the count went up
-// may be missing from the log, so that later ones must not refer to them.
-func (w *WAL) Failures() uint64 { return w.failures.Load() }
-
 // write writes what is pending and syncs it if asked. The caller holds commit.
 func (w *WAL) write(sync bool) error {
 	w.mu.Lock()
@@ -216,6 +212,10 @@ func (w *WAL) write(sync bool) error {
 	w.spare = buf
 	before := w.written
 	w.written = last
+	if w.failed {
+		w.lose(span{before, last})
+		return ErrLost
+	}
 	if err := w.writeOut(buf, sync); err != nil {
 		w.fail(span{before, last})
 		return fmt.Errorf("%w: %w", ErrLost, err)
@@ -227,7 +227,7 @@ func (w *WAL) write(sync bool) error {
 }
 
 func (w *WAL) writeOut(buf []byte, sync bool) error {
-	if w.file == nil || w.offset > headerSize && w.offset+int64(len(buf)) > w.o.SegmentSize {
+	if w.offset > headerSize && w.offset+int64(len(buf)) > w.o.SegmentSize {
 		if err := w.seal(); err != nil {
 			return err
 		}
@@ -257,15 +257,10 @@ func (w *WAL) writeOut(buf []byte, sync bool) error {
 }
 
 // fail gives the open segment up: after a failed write or fsync nothing in it beyond
-// the durable offset can be believed. The next write begins a new one.
+// the durable offset can be believed, and later records may refer to ones that are lost.
 func (w *WAL) fail(l span) {
 	w.m.errors.Inc()
-	if n := len(w.lost); n > 0 && w.lost[n-1].to == l.from {
-		w.lost[n-1].to = l.to
-	} else if l.to > l.from {
-		w.lost = append(w.lost, l)
-	}
-	w.failures.Add(1)
+	w.lose(l)
 	w.failed = true
 	if w.file != nil {
 		if err := w.file.Close(); err != nil {
@@ -275,16 +270,32 @@ func (w *WAL) fail(l span) {
 	}
 }
 
+// lose notes that what waited is gone.
+func (w *WAL) lose(l span) {
+	if n := len(w.lost); n > 0 && w.lost[n-1].to == l.from {
+		w.lost[n-1].to = l.to
+	} else if l.to > l.from {
+		w.lost = append(w.lost, l)
+	}
+	w.failures.Add(1)
+}
+
 // Rotate makes everything appended so far durable and begins a new segment. It
 // returns its number: all records appended before are in lower ones, all
-// appended after in this and higher ones. The caller keeps others from appending meanwhile.
+// appended after in this and higher ones. After a failed write it begins anew: what was appended
+// since is lost, and later records must not refer to any record before. The caller
+// keeps others from appending meanwhile.
 func (w *WAL) Rotate() (uint64, error) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
-	if err := w.write(true); err != nil {
+	if err := w.write(true); err != nil && !w.failed {
 		return 0, err
 	}
-	if err := errors.Join(w.seal(), w.open(w.number+1)); err != nil {
+	err := w.seal()
+	if err == nil {
+		err = w.open(w.number + 1)
+	}
+	if err != nil {
 		w.fail(span{w.written, w.written})
 		return 0, err
 	}

@@ -1,0 +1,314 @@
+package block
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk"
+)
+
+// smallBlock writes a small block and returns its folder and files.
+func smallBlock(t testing.TB) (dir string, model []modelSeries, files map[string][]byte) {
+	t.Helper()
+	model = []modelSeries{
+		{newSeries(labels.FromStrings("__name__", "h", "job", "x")), []chunk.Chunk{histogramChunk(t, 5, 10, 3)}},
+		{newSeries(labels.FromStrings("__name__", "m", "device_id", "d1")), []chunk.Chunk{xorChunk(t, 0, 10, 1, 2.5, 3), xorChunk(t, 100, 10, 4)}},
+		{newSeries(labels.FromStrings("__name__", "m", "device_id", "d2")), []chunk.Chunk{xorChunk(t, 7, 10, 0.1)}},
+	}
+	root := t.TempDir()
+	w, err := Create(root, WriterOptions{ULID: ulid.MustParseStrict("01J00000000000000000000000")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range model {
+		if err := w.Append(s.Series, s.chunks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := w.Commit(1, []ulid.ULID{ulid.MustParseStrict("01H00000000000000000000000")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(root, m.ULID.String())
+	files = map[string][]byte{}
+	for _, name := range []string{MetaFile, SeriesFile, ChunksFile, IndexFile} {
+		if files[name], err = os.ReadFile(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir, model, files
+}
+
+// read reads everything of a block by the calls that queries use, and compares it.
+func read(b *Block, model []modelSeries) error {
+	var sb labels.ScratchBuilder
+	for i, want := range model {
+		var ms []*labels.Matcher
+		want.Labels.Range(func(l labels.Label) { ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value)) })
+		ords, err := b.Postings(ms...)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(ords, []uint32{uint32(i)}) || !labels.Equal(b.Labels(ords[0], &sb), want.Labels) || b.ID(ords[0]) != want.ID {
+			return fmt.Errorf("%w: series %v are %s", errSilent, ords, want.Labels)
+		}
+		rows, err := b.Chunks(nil, ords[0], math.MinInt64, math.MaxInt64)
+		if err != nil {
+			return err
+		}
+		if len(rows) != len(want.chunks) {
+			return fmt.Errorf("%w: %d rows", errSilent, len(rows))
+		}
+		for j, r := range rows {
+			c, err := b.Chunk(r)
+			if err != nil {
+				return err
+			}
+			w := want.chunks[j]
+			if !same(c.Stats, w.Stats) || c.Encoding != w.Encoding || !bytes.Equal(c.Data, w.Data) {
+				return fmt.Errorf("%w: row %d is %+v", errSilent, r.Num, c)
+			}
+		}
+	}
+	return nil
+}
+
+var errSilent = errors.New("a wrong answer")
+
+// Every bit of every file, flipped: reads give an error or the right answer, without Verify's help;
+// and Verify finds it, unless the file was made anew.
+func TestFlippedBits(t *testing.T) {
+	dir, model, files := smallBlock(t)
+	found, harmless := 0, 0
+	for name, good := range files {
+		path := filepath.Join(dir, name)
+		step := 1
+		if testing.Short() {
+			step = 7
+		}
+		for bit := 0; bit < 8*len(good); bit += step {
+			bad := slices.Clone(good)
+			bad[bit/8] ^= 1 << (bit % 8)
+			if err := os.WriteFile(path, bad, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			switch err := tryBlock(dir, model); {
+			case errors.Is(err, errSilent):
+				t.Fatalf("%s, bit %d: %v", name, bit, err)
+			case err != nil:
+				found++
+				var ce *CorruptError
+				if !errors.As(err, &ce) || ce.File != name {
+					t.Fatalf("%s, bit %d: the error does not name it: %v", name, bit, err)
+				}
+			default:
+				harmless++
+				if now, err := os.ReadFile(path); err != nil || name != IndexFile || !bytes.Equal(now, good) {
+					t.Fatalf("%s, bit %d: nothing found it, %v", name, bit, err)
+				}
+			}
+		}
+		if err := os.WriteFile(path, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d found, %d made anew", found, harmless)
+}
+
+// tryBlock opens, reads and verifies a block.
+func tryBlock(dir string, model []modelSeries) error {
+	b, err := Open(dir, Options{})
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if err := read(b, model); err != nil {
+		return err
+	}
+	return b.Verify()
+}
+
+// Files that are missing, empty or cut are errors, too.
+func TestCutFiles(t *testing.T) {
+	dir, model, files := smallBlock(t)
+	for name, good := range files {
+		path := filepath.Join(dir, name)
+		for n := range len(good) {
+			if err := os.WriteFile(path, good[:n], 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := tryBlock(dir, model); (err == nil) != (name == IndexFile) {
+				t.Fatalf("%s cut to %d bytes: %v", name, n, err)
+			}
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := tryBlock(dir, model); (err == nil) != (name == IndexFile) {
+			t.Fatalf("%s is missing: %v", name, err)
+		}
+		if err := os.WriteFile(path, good, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tryBlock(dir, model); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A statistic that is not that of the samples is found by Verify even when all checksums are right.
+func TestVerifyFindsWrongStatistics(t *testing.T) {
+	rows := []struct {
+		name string
+		do   func(*chunk.Chunk, *Series)
+	}{
+		{"sum", func(c *chunk.Chunk, _ *Series) { c.Sum++ }},
+		{"min", func(c *chunk.Chunk, _ *Series) { c.Min-- }},
+		{"max", func(c *chunk.Chunk, _ *Series) { c.Max = math.NaN() }},
+		{"first", func(c *chunk.Chunk, _ *Series) { c.First = 9 }},
+		{"last", func(c *chunk.Chunk, _ *Series) { c.Last = 9 }},
+		{"increase", func(c *chunk.Chunk, _ *Series) { c.Increase += 5 }},
+		{"samples", func(c *chunk.Chunk, _ *Series) { c.Samples++ }},
+		{"stale", func(c *chunk.Chunk, _ *Series) { c.Stale++ }},
+		{"min time", func(c *chunk.Chunk, _ *Series) { c.MinTime-- }},
+		{"max time", func(c *chunk.Chunk, _ *Series) { c.MaxTime++ }},
+		{"data", func(c *chunk.Chunk, _ *Series) { c.Data = c.Data[:len(c.Data)-1] }},
+		{"encoding", func(c *chunk.Chunk, _ *Series) { c.Encoding = 99 }},
+		{"id", func(_ *chunk.Chunk, s *Series) { s.ID.Lo++ }},
+	}
+	for _, r := range rows {
+		root := t.TempDir()
+		s := newSeries(labels.FromStrings("__name__", "m"))
+		c := xorChunk(t, 100, 10, 1, 2, 3, 2)
+		r.do(&c, &s)
+		m := write(t, root, []modelSeries{{s, []chunk.Chunk{c}}})
+		var ce *CorruptError
+		if err := openBlock(t, filepath.Join(root, m.ULID.String())).Verify(); !errors.As(err, &ce) {
+			t.Errorf("%s: %v", r.name, err)
+		}
+	}
+}
+
+func FuzzIndex(f *testing.F) {
+	_, _, files := smallBlock(f)
+	good := files[IndexFile]
+	f.Add(good[len(indexMagic):len(good)-trailerSize], uint32(3), uint32(4), uint32(5), uint32(3))
+	f.Fuzz(func(t *testing.T, body []byte, nSeries, nRows, nPairs, nNames uint32) {
+		// The checksums are made right, the rest is what the fuzzer says: sections of
+		// nearly equal length, which hold anything.
+		b := append([]byte(indexMagic), body...)
+		x := sealIndex(b, nSeries, nRows, nPairs, nNames, body)
+		idx, err := openIndex(x, ulid.ULID{}, uint64(nSeries), uint64(nRows))
+		if err != nil {
+			return
+		}
+		s := selection{index: idx}
+		_, _ = s.run([]*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "device_id", ".+")})
+		for ord := range min(nSeries, 100) {
+			_ = idx.each(ord, func(int, []byte) {})
+			_, _ = idx.rowsOf(ord)
+		}
+		for p := range min(idx.pairs, 100) {
+			_, _ = idx.appendList(nil, p)
+		}
+	})
+}
+
+// sealIndex puts a trailer with right checksums behind sections whose lengths follow from the counts.
+func sealIndex(b []byte, nSeries, nRows, nPairs, nNames uint32, body []byte) []byte {
+	x := &indexWriter{}
+	var out bytes.Buffer
+	at := int64(len(indexMagic))
+	fixed := map[int]int64{secData: 4 * int64(nRows), secValueEnd: 4 * int64(nPairs), secListEnd: 4 * int64(nPairs), secLabelsEnd: 4 * int64(nSeries), secRowEnd: 4 * int64(nSeries)}
+	left := int64(len(body))
+	for _, n := range fixed {
+		left -= n
+	}
+	for i := range sections {
+		n, ok := fixed[i]
+		if !ok {
+			n = max(left, 0) / 4
+		}
+		if at+n > int64(len(b)) {
+			n = int64(len(b)) - at
+		}
+		x.toc[i] = tocItem{off: at, len: n, crc: crc32.Checksum(b[at:at+n], castagnoli)}
+		at += n
+	}
+	out.Write(b)
+	out.Write(x.trailer(ulid.ULID{}, nSeries, nRows, nPairs, nNames))
+	return out.Bytes()
+}
+
+func FuzzMeta(f *testing.F) {
+	_, _, files := smallBlock(f)
+	f.Add(files[MetaFile])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeMeta(b)
+		if err != nil {
+			return
+		}
+		if _, err := encodeMeta(m); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// The page headers and values of a Parquet file, whose footer is right.
+func FuzzChunksFile(f *testing.F) {
+	dir, _, files := smallBlock(f)
+	b := openBlock(f, dir)
+	good, footer := files[ChunksFile], b.meta.Files[ChunksFile].Footer
+	f.Add(12, byte(1))
+	f.Add(40, byte(255))
+	f.Fuzz(func(t *testing.T, at int, x byte) {
+		data := slices.Clone(good)
+		data[uint(at)%uint(len(data))] ^= x
+		_, cols := chunkSchema()
+		c := &columns{data: data, cols: cols, plain: chunkColumns, unchecked: colData}
+		if c.open(footer) != nil {
+			return
+		}
+		fuzzed := &Block{rows: c, index: b.index}
+		for row := range uint32(4) {
+			if _, err := fuzzed.Chunks(nil, row%3, math.MinInt64, math.MaxInt64); err == nil {
+				_, _ = fuzzed.Data(Row{Num: row})
+			}
+		}
+	})
+}
+
+// Random damage of many bytes anywhere never panics.
+func TestDamage(t *testing.T) {
+	dir, model, files := smallBlock(t)
+	rng := rand.New(rand.NewPCG(8, 8))
+	for range 300 {
+		for name, good := range files {
+			bad := slices.Clone(good)
+			from := rng.IntN(len(bad))
+			for i := from; i < min(len(bad), from+1+rng.IntN(64)); i++ {
+				bad[i] = byte(rng.Uint32())
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), bad, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if err := tryBlock(dir, model); errors.Is(err, errSilent) {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), good, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}

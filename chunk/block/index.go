@@ -1,0 +1,258 @@
+package block
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"sort"
+	"unsafe"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// index is an open index. Its bytes are verified as a whole when it is opened, and
+// every number in them is checked before it is used as a place.
+type index struct {
+	sec    [sections][]byte
+	names  []string // sorted
+	first  []uint32 // by name: its first pair; one entry more than names
+	series uint32
+	rows   uint32
+	pairs  uint32
+}
+
+var errIndex = errors.New("the index contradicts itself")
+
+// view is b as a string without a copy.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// openIndex parses an index, which must be of the block id with this many series and rows.
+func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
+	if len(b) < len(indexMagic)+trailerSize || string(b[:len(indexMagic)]) != indexMagic {
+		return nil, fmt.Errorf("it is not an index of version %s", indexMagic)
+	}
+	body, t := b[:len(b)-trailerSize], b[len(b)-trailerSize:]
+	le := binary.LittleEndian
+	signed := trailerSize - len(indexMagic) - 4
+	if string(t[signed+4:]) != indexMagic || crc32.Checksum(t[:signed], castagnoli) != le.Uint32(t[signed:]) {
+		return nil, errors.New("checksum mismatch in its trailer")
+	}
+	x := &index{}
+	for i := range x.sec {
+		off, n, crc := le.Uint64(t), le.Uint64(t[8:]), le.Uint32(t[16:])
+		t = t[tocEntry:]
+		if off > uint64(len(body)) || n > uint64(len(body))-off {
+			return nil, errIndex
+		}
+		x.sec[i] = body[off : off+n : off+n]
+		if crc32.Checksum(x.sec[i], castagnoli) != crc {
+			return nil, fmt.Errorf("checksum mismatch in section %d at %d", i, off)
+		}
+	}
+	x.series, x.rows, x.pairs = le.Uint32(t[16:]), le.Uint32(t[20:]), le.Uint32(t[24:])
+	if [16]byte(t[:16]) != id || uint64(x.series) != series || uint64(x.rows) != rows {
+		return nil, errors.New("it belongs to another block")
+	}
+	if err := x.shape(); err != nil {
+		return nil, err
+	}
+	return x, x.readNames(le.Uint32(t[28:]))
+}
+
+// shape checks that the arrays have as many entries as they must.
+func (x *index) shape() error {
+	ends := []struct{ end, bytes, n uint32 }{
+		{secValueEnd, secValues, x.pairs}, {secListEnd, secLists, x.pairs}, {secLabelsEnd, secLabels, x.series},
+	}
+	for _, e := range ends {
+		end, total := x.sec[e.end], uint32(len(x.sec[e.bytes]))
+		if uint64(len(end)) != 4*uint64(e.n) || e.n > 0 && binary.LittleEndian.Uint32(end[len(end)-4:]) != total {
+			return errIndex
+		}
+	}
+	end := x.sec[secRowEnd]
+	if uint64(len(end)) != 4*uint64(x.series) || uint64(len(x.sec[secData])) != 4*uint64(x.rows) {
+		return errIndex
+	}
+	if x.series > 0 && binary.LittleEndian.Uint32(end[len(end)-4:]) != x.rows {
+		return errIndex
+	}
+	return nil
+}
+
+func (x *index) readNames(n uint32) error {
+	b := x.sec[secNames]
+	if uint64(n) > uint64(len(b)) {
+		return errIndex
+	}
+	x.names, x.first = make([]string, 0, n), make([]uint32, 0, n+1)
+	for range n {
+		l, w := binary.Uvarint(b)
+		if w <= 0 || l > uint64(len(b)-w) {
+			return errIndex
+		}
+		name := string(b[w : w+int(l)])
+		b = b[w+int(l):]
+		first, w := binary.Uvarint(b)
+		if w <= 0 || first > uint64(x.pairs) {
+			return errIndex
+		}
+		b = b[w:]
+		if i := len(x.names); i > 0 && (x.names[i-1] >= name || uint64(x.first[i-1]) > first) {
+			return errIndex
+		}
+		x.names, x.first = append(x.names, name), append(x.first, uint32(first))
+	}
+	x.first = append(x.first, x.pairs)
+	if len(b) != 0 || x.first[0] != 0 {
+		return errIndex
+	}
+	return nil
+}
+
+// between is the i-th piece of bytes, by the array of its ends.
+func (x *index) between(ends, bytes int, i uint32) []byte {
+	e, b := x.sec[ends], x.sec[bytes]
+	var from uint32
+	if i > 0 {
+		from = binary.LittleEndian.Uint32(e[4*(i-1):])
+	}
+	to := binary.LittleEndian.Uint32(e[4*i:])
+	if from > to || to > uint32(len(b)) {
+		return nil
+	}
+	return b[from:to]
+}
+
+func (x *index) value(pair uint32) []byte { return x.between(secValueEnd, secValues, pair) }
+func (x *index) list(pair uint32) []byte  { return x.between(secListEnd, secLists, pair) }
+
+// rowsOf returns the rows [from, to) of a series.
+func (x *index) rowsOf(ord uint32) (from, to uint32) {
+	e := x.sec[secRowEnd]
+	if ord >= x.series {
+		return 0, 0
+	}
+	if ord > 0 {
+		from = binary.LittleEndian.Uint32(e[4*(ord-1):])
+	}
+	to = binary.LittleEndian.Uint32(e[4*ord:])
+	if from > to || to > x.rows {
+		return 0, 0
+	}
+	return from, to
+}
+
+// data is where the data of a row lies in its row group's page.
+func (x *index) data(row uint32) uint32 { return binary.LittleEndian.Uint32(x.sec[secData][4*row:]) }
+
+// nameRange returns the pairs [from, to) of a label name.
+func (x *index) nameRange(name string) (from, to uint32, ok bool) {
+	i := sort.SearchStrings(x.names, name)
+	if i == len(x.names) || x.names[i] != name {
+		return 0, 0, false
+	}
+	return x.first[i], x.first[i+1], true
+}
+
+// find returns the pair of a value among [from, to).
+func (x *index) find(from, to uint32, value string) (uint32, bool) {
+	p := x.search(from, to, value)
+	return p, p < to && string(x.value(p)) == value
+}
+
+// search returns the first pair among [from, to) whose value is not less.
+func (x *index) search(from, to uint32, value string) uint32 {
+	return from + uint32(sort.Search(int(to-from), func(i int) bool {
+		return string(x.value(from+uint32(i))) >= value
+	}))
+}
+
+// pairOf returns the pair of a series within [from, to): its label of one name.
+func (x *index) pairOf(ord, from, to uint32) (uint32, bool) {
+	b := x.between(secLabelsEnd, secLabels, ord)
+	for len(b) > 0 {
+		p, w := uvarint32(b)
+		if w == 0 || p >= to {
+			return 0, false
+		}
+		if p >= from {
+			return p, true
+		}
+		b = b[w:]
+	}
+	return 0, false
+}
+
+// nameAt returns the name of a pair.
+func (x *index) nameAt(pair uint32) int {
+	lo, hi := 0, len(x.names)
+	for hi-lo > 1 {
+		if mid := int(uint(lo+hi) >> 1); x.first[mid] <= pair {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// each calls f with every label of a series, in order. The value lies in the map.
+func (x *index) each(ord uint32, f func(name int, value []byte)) error {
+	if ord >= x.series {
+		return fmt.Errorf("there is no series %d", ord)
+	}
+	b := x.between(secLabelsEnd, secLabels, ord)
+	for len(b) > 0 {
+		p, w := uvarint32(b)
+		if w == 0 || p >= x.pairs {
+			return errIndex
+		}
+		f(x.nameAt(p), x.value(p))
+		b = b[w:]
+	}
+	return nil
+}
+
+// length is how many series have a label.
+func (x *index) length(pair uint32) int {
+	n, _ := uvarint32(x.list(pair))
+	return int(n)
+}
+
+// appendList appends the ordinals of the series that have a label.
+func (x *index) appendList(dst []uint32, pair uint32) ([]uint32, error) {
+	b := x.list(pair)
+	n, w := uvarint32(b)
+	b = b[w:]
+	if w == 0 || uint64(n) > uint64(len(b)) || n > x.series {
+		return dst, errIndex
+	}
+	prev := uint32(0)
+	for i := range n {
+		d, w := uvarint32(b)
+		if w == 0 || i > 0 && d == 0 || uint64(prev)+uint64(d) >= uint64(x.series) {
+			return dst, errIndex
+		}
+		b = b[w:]
+		prev += d
+		dst = append(dst, prev)
+	}
+	return dst, nil
+}
+
+// uvarint32 reads a number below 2³²; w is 0 when there is none.
+func uvarint32(b []byte) (v uint32, w int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint32(b[0]), 1
+	}
+	u, w := binary.Uvarint(b)
+	if w <= 0 || u > math.MaxUint32 {
+		return 0, 0
+	}
+	return uint32(u), w
+}
+
+func le32(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }

@@ -1,0 +1,103 @@
+package block
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Version is the format version that this package writes, and the greatest it reads.
+const Version = 1
+
+// The files of a block.
+const (
+	MetaFile   = "meta.json"
+	SeriesFile = "series.parquet"
+	ChunksFile = "chunks.parquet"
+	IndexFile  = "index"
+)
+
+// Meta describes a block. A later version may add fields; a block whose Needs
+// this package does not know is refused, other unknown fields are ignored.
+type Meta struct {
+	ULID    ulid.ULID           `json:"ulid"`
+	Version int                 `json:"version"`
+	MinTime int64               `json:"minTime"` // ms, of the first sample
+	MaxTime int64               `json:"maxTime"` // ms, of the last sample
+	Series  uint64              `json:"series"`
+	Chunks  uint64              `json:"chunks"`
+	Samples uint64              `json:"samples"`
+	Level   int                 `json:"level"`             // 0 as frozen, one more at each merge
+	Parents []ulid.ULID         `json:"parents,omitempty"` // the blocks that were merged into this one
+	Needs   []string            `json:"needs,omitempty"`   // what a reader must know beyond Version
+	Files   map[string]FileMeta `json:"files"`
+}
+
+// FileMeta is what a file of a block must be.
+type FileMeta struct {
+	Size     int64  `json:"size"`
+	Checksum string `json:"xxh64"`            // of the whole file
+	Footer   string `json:"footer,omitempty"` // CRC-32C of a Parquet footer, length and magic included
+}
+
+// Bytes is the size of the block's files, without its meta.json.
+func (m Meta) Bytes() int64 {
+	var n int64
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// signed is meta.json: the fields of Meta, and the CRC-32C of the file with this
+// field's digits all zero. Bytes and not fields are signed, so that fields which
+// this version does not know are covered too.
+type signed struct {
+	Meta
+	Checksum string `json:"crc32c"`
+}
+
+const unsigned = "00000000"
+
+func hex32(v uint32) string { return fmt.Sprintf("%08x", v) }
+
+func encodeMeta(m Meta) ([]byte, error) {
+	b, err := json.MarshalIndent(signed{m, unsigned}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode meta: %w", err)
+	}
+	b = append(b, '\n')
+	i := bytes.LastIndex(b, []byte(unsigned))
+	copy(b[i:], hex32(crc32.Checksum(b, castagnoli)))
+	return b, nil
+}
+
+func decodeMeta(b []byte) (Meta, error) {
+	var s signed
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Meta{}, err
+	}
+	i := bytes.LastIndex(b, []byte(s.Checksum))
+	if len(s.Checksum) != len(unsigned) || i < 0 {
+		return Meta{}, fmt.Errorf("it has no checksum")
+	}
+	zeroed := slices.Clone(b)
+	copy(zeroed[i:], unsigned)
+	if got := hex32(crc32.Checksum(zeroed, castagnoli)); got != s.Checksum {
+		return Meta{}, fmt.Errorf("checksum mismatch: %s, it says %s", got, s.Checksum)
+	}
+	m := s.Meta
+	switch {
+	case m.Version < 1 || m.Version > Version:
+		return Meta{}, fmt.Errorf("%w: format version %d, this program reads up to %d", ErrUnsupported, m.Version, Version)
+	case len(m.Needs) > 0:
+		return Meta{}, fmt.Errorf("%w: it needs %q", ErrUnsupported, m.Needs)
+	case m.MinTime > m.MaxTime:
+		return Meta{}, fmt.Errorf("its time range %d to %d is empty", m.MinTime, m.MaxTime)
+	}
+	return m, nil
+}

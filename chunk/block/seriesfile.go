@@ -1,0 +1,212 @@
+package block
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// The columns of series.parquet. All are required; metric is "" for a series without
+// a name, and labels has every label but the name.
+const (
+	serOrdinal = iota
+	serID      // 16 bytes, series.ID.Bytes
+	serPartition
+	serMetric
+	serKey
+	serValue
+	seriesColumns
+)
+
+// Bounds of a row group of series.parquet, whichever is met first.
+const (
+	seriesGroupRows   = 64 << 10
+	seriesGroupLabels = 1 << 20
+	seriesGroupDict   = 16 << 20 // bytes of a dictionary
+)
+
+func seriesSchema() ([]format.SchemaElement, []column) {
+	id := plainLeaf("id", format.FixedLenByteArray)
+	id.TypeLength = thrift.New[int32](16)
+	mapOf := format.SchemaElement{
+		Name: "labels", RepetitionType: thrift.New(format.Required), NumChildren: thrift.New[int32](1),
+		ConvertedType: thrift.New(deprecated.Map), LogicalType: format.LogicalType{Value: &format.MapType{}},
+	}
+	kv := format.SchemaElement{Name: "key_value", RepetitionType: thrift.New(format.Repeated), NumChildren: thrift.New[int32](2)}
+	flat := []format.SchemaElement{unsignedLeaf("series", 32), id, unsignedLeaf("partition", 16), stringLeaf("metric")}
+	cols := append(leaves(flat),
+		column{path: []string{"labels", "key_value", "key"}, typ: format.ByteArray},
+		column{path: []string{"labels", "key_value", "value"}, typ: format.ByteArray})
+	s := append([]format.SchemaElement{rootElement(5)}, flat...)
+	return append(s, mapOf, kv, stringLeaf("key"), stringLeaf("value")), cols
+}
+
+// dictionary collects the distinct strings of a column in a row group, by the number
+// that the whole block knows them by.
+type dictionary struct {
+	slot   []uint32 // by number: 1 + place in the dictionary, 0 when it is not in it
+	used   []uint32 // numbers by place
+	plain  []byte   // the strings, PLAIN
+	values []uint32 // the column: places
+}
+
+func (d *dictionary) add(number uint32, s string) {
+	if int(number) >= len(d.slot) {
+		d.slot = append(d.slot, make([]uint32, int(number)+1-len(d.slot))...)
+	}
+	p := d.slot[number]
+	if p == 0 {
+		d.used = append(d.used, number)
+		p = uint32(len(d.used))
+		d.slot[number] = p
+		d.plain = binary.LittleEndian.AppendUint32(d.plain, uint32(len(s)))
+		d.plain = append(d.plain, s...)
+	}
+	d.values = append(d.values, p-1)
+}
+
+func (d *dictionary) reset() {
+	for _, n := range d.used {
+		d.slot[n] = 0
+	}
+	d.used, d.plain, d.values = d.used[:0], d.plain[:0], d.values[:0]
+}
+
+// seriesWriter writes series.parquet.
+type seriesWriter struct {
+	*parquetWriter
+	zstd *zstd.Encoder
+
+	fixed      [serMetric][]byte // series, id, partition
+	n          int               // rows of the current group
+	metric     dictionary        // by pair; the number after the last is no name
+	key        dictionary        // by name
+	value      dictionary        // by pair
+	repetition []uint32          // of key and value: 0 begins a series
+	definition []uint32          // 0 is a series without labels
+	raw, packed,
+	packedDict []byte
+	first, last string // least and greatest metric of the group
+}
+
+func newSeriesWriter(f File) (*seriesWriter, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, err
+	}
+	schema, cols := seriesSchema()
+	return &seriesWriter{parquetWriter: newParquetWriter(f, schema, cols), zstd: enc}, nil
+}
+
+// add appends a series whose labels are these pairs, in order.
+func (w *seriesWriter) add(ord uint32, id series.ID, partition uint16, pairs *pairs, labels []uint32) error {
+	full := w.n >= seriesGroupRows || len(w.repetition) >= seriesGroupLabels
+	if full || max(len(w.metric.plain), len(w.value.plain)) >= seriesGroupDict {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	b := id.Bytes()
+	w.fixed[serOrdinal] = binary.LittleEndian.AppendUint32(w.fixed[serOrdinal], ord)
+	w.fixed[serID] = append(w.fixed[serID], b[:]...)
+	w.fixed[serPartition] = binary.LittleEndian.AppendUint32(w.fixed[serPartition], uint32(partition))
+
+	metric, number, level := "", uint32(0), uint32(0)
+	for _, p := range labels {
+		if pairs.isMetric(p) {
+			metric, number = pairs.value(p), p+1
+			continue
+		}
+		w.key.add(pairs.name[p], pairs.names[pairs.name[p]])
+		w.value.add(p, pairs.value(p))
+		w.repetition, w.definition = append(w.repetition, level), append(w.definition, 1)
+		level = 1
+	}
+	if level == 0 {
+		w.repetition, w.definition = append(w.repetition, 0), append(w.definition, 0)
+	}
+	w.metric.add(number, metric)
+	if w.n == 0 || metric < w.first {
+		w.first = metric
+	}
+	if w.n == 0 || metric > w.last {
+		w.last = metric
+	}
+	w.n++
+	return nil
+}
+
+// flush writes the current row group.
+func (w *seriesWriter) flush() error {
+	if w.n == 0 {
+		return nil
+	}
+	for i, b := range w.fixed {
+		var st format.Statistics
+		if i == serOrdinal {
+			st = bounds(slices.Clone(b[:4]), slices.Clone(b[len(b)-4:]))
+		}
+		p := page{kind: format.DataPage, enc: format.Plain, values: w.n, raw: len(b), data: b}
+		if err := w.columnChunk(format.Uncompressed, st, p); err != nil {
+			return err
+		}
+		w.fixed[i] = b[:0]
+	}
+	if err := w.dictColumn(&w.metric, bounds([]byte(w.first), []byte(w.last)), nil, nil); err != nil {
+		return err
+	}
+	if err := w.dictColumn(&w.key, format.Statistics{}, w.repetition, w.definition); err != nil {
+		return err
+	}
+	if err := w.dictColumn(&w.value, format.Statistics{}, w.repetition, w.definition); err != nil {
+		return err
+	}
+	if err := w.endGroup(w.n, serOrdinal); err != nil {
+		return err
+	}
+	w.n, w.repetition, w.definition = 0, w.repetition[:0], w.definition[:0]
+	return nil
+}
+
+// dictColumn writes a column of strings: a dictionary page and a page of places in
+// it, with levels where it is repeated, both compressed.
+func (w *seriesWriter) dictColumn(d *dictionary, st format.Statistics, repetition, definition []uint32) error {
+	raw, rows := w.raw[:0], len(d.values)
+	if repetition != nil {
+		raw = appendLevels(raw, repetition)
+		raw = appendLevels(raw, definition)
+		rows = len(repetition)
+	}
+	width := hybridWidth(len(d.used))
+	raw = append(raw, byte(width))
+	raw = appendHybrid(raw, d.values, width)
+	w.raw = raw
+	w.packed = w.zstd.EncodeAll(raw, w.packed[:0])
+	w.packedDict = w.zstd.EncodeAll(d.plain, w.packedDict[:0])
+	err := w.columnChunk(format.Zstd, st,
+		page{kind: format.DictionaryPage, enc: format.Plain, values: len(d.used), raw: len(d.plain), data: w.packedDict},
+		page{kind: format.DataPage, enc: format.RLEDictionary, values: rows, raw: len(raw), data: w.packed})
+	d.reset()
+	return err
+}
+
+// appendLevels appends levels of at most 1, in the form of a data page of version 1.
+func appendLevels(dst []byte, levels []uint32) []byte {
+	at := len(dst)
+	dst = appendHybrid(append(dst, 0, 0, 0, 0), levels, 1)
+	binary.LittleEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	return dst
+}
+
+func (w *seriesWriter) finish() (FileMeta, error) {
+	if err := w.flush(); err != nil {
+		return FileMeta{}, err
+	}
+	return w.parquetWriter.finish()
+}

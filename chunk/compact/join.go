@@ -1,0 +1,58 @@
+package compact
+
+import (
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/minitrue/minitrue/chunk"
+)
+
+// small is what a chunk has fewer samples than to be joined to a neighbour.
+const small = chunk.MaxSamples / 2
+
+// join appends chunks, which do not overlap, to dst; small ones become one with their neighbours as
+// long as that has at most chunk.MaxSamples and lies in one window.
+func join(dst, chunks []chunk.Chunk) ([]chunk.Chunk, error) {
+	for len(chunks) > 0 {
+		n := run(chunks)
+		if n == 1 {
+			dst = append(dst, chunks[0])
+		} else {
+			its := make([]chunkenc.Iterator, n)
+			for i, c := range chunks[:n] {
+				d, err := c.Decode()
+				if err != nil {
+					return nil, err
+				}
+				its[i] = d.Iterator(nil)
+			}
+			// Merge of what does not overlap is one after the other, with the counter
+			// reset hints at the seams taken back.
+			var err error
+			if dst, err = chunk.Encode(dst, chunk.Merge(its...)); err != nil {
+				return nil, err
+			}
+		}
+		chunks = chunks[n:]
+	}
+	return dst, nil
+}
+
+// run returns how many of the first chunks are to become one.
+func run(chunks []chunk.Chunk) int {
+	first := chunks[0]
+	switch first.Encoding {
+	case chunk.XOR, chunk.Histogram, chunk.FloatHistogram:
+	default:
+		return 1
+	}
+	total, n := first.Samples, 1
+	for ; n < len(chunks); n++ {
+		c, prev := chunks[n], chunks[n-1]
+		total += c.Samples
+		fits := total <= chunk.MaxSamples && c.Encoding == first.Encoding && chunk.Window(first.MinTime) == chunk.Window(c.MaxTime)
+		if !fits || c.Samples >= small && prev.Samples >= small {
+			break
+		}
+	}
+	return n
+}

@@ -1,0 +1,198 @@
+package compact
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/block"
+)
+
+// MergeOptions are for Merge. The zero value is usable.
+type MergeOptions struct {
+	Writer block.WriterOptions
+	Level  int // of the new block; 0 means one more than the greatest of the blocks
+}
+
+// forgetEvery is how many bytes of chunks are read before their pages are given back.
+const forgetEvery = 32 << 20
+
+// Merge writes one block below root with all samples of some, whose references the
+// caller holds; the caller removes them when the new one is open. Chunks that overlap are merged by the
+// rule of package chunk, small neighbours are joined within a window, all others are copied. It holds one
+// series at a time. When the context ends it leaves nothing behind.
+func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptions) (block.Meta, error) {
+	if len(blocks) == 0 {
+		return block.Meta{}, errors.New("merge blocks: there are none")
+	}
+	w, err := block.Create(root, o.Writer)
+	if err != nil {
+		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
+	}
+	m := merger{w: w}
+	level, parents := o.Level, make([]ulid.ULID, len(blocks))
+	for i, b := range blocks {
+		meta := b.Meta()
+		parents[i] = meta.ULID
+		if o.Level == 0 {
+			level = max(level, meta.Level+1)
+		}
+		m.ins = append(m.ins, input{b: b, n: uint32(meta.Series)})
+	}
+	slices.SortFunc(parents, ulid.ULID.Compare)
+	if err := m.run(ctx); err != nil {
+		return block.Meta{}, errors.Join(fmt.Errorf("merge blocks: %w", err), w.Abort())
+	}
+	meta, err := w.Commit(level, parents)
+	if err != nil {
+		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
+	}
+	return meta, nil
+}
+
+// input is a block and the series of it that comes next.
+type input struct {
+	b      *block.Block
+	ord, n uint32
+	labels labels.Labels
+}
+
+type merger struct {
+	w    *block.Writer
+	ins  []input
+	sb   labels.ScratchBuilder
+	rows []block.Row
+	from []sourced     // chunks of the current series
+	in   []chunk.Chunk // the same, for Rewrite
+	mid  []chunk.Chunk // without overlaps
+	out  []chunk.Chunk
+	read int // bytes since the last forget
+}
+
+// sourced is a chunk and the number of the input it is from.
+type sourced struct {
+	chunk.Chunk
+	input int
+}
+
+func (m *merger) run(ctx context.Context) error {
+	defer m.forget()
+	for i := range m.ins {
+		m.load(&m.ins[i])
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		least := -1
+		for i := range m.ins {
+			if in := &m.ins[i]; in.ord < in.n && (least < 0 || labels.Compare(in.labels, m.ins[least].labels) < 0) {
+				least = i
+			}
+		}
+		if least < 0 {
+			return nil
+		}
+		if err := m.series(least); err != nil {
+			return err
+		}
+		if m.read > forgetEvery {
+			m.forget()
+		}
+	}
+}
+
+func (m *merger) load(in *input) {
+	if in.ord < in.n {
+		in.labels = in.b.Labels(in.ord, &m.sb)
+	}
+}
+
+func (m *merger) forget() {
+	m.read = 0
+	for _, in := range m.ins {
+		in.b.Forget()
+	}
+}
+
+// series writes the series that comes next, which input least has, and moves on.
+func (m *merger) series(least int) error {
+	in := m.ins[least]
+	s := block.Series{ID: in.b.ID(in.ord), Partition: in.b.Partition(in.ord), Labels: in.labels}
+	m.from = m.from[:0]
+	for i := least; i < len(m.ins); i++ {
+		in := &m.ins[i]
+		if in.ord == in.n || labels.Compare(in.labels, s.Labels) != 0 {
+			continue
+		}
+		if err := m.collect(i); err != nil {
+			return err
+		}
+		in.ord++
+		m.load(in)
+	}
+	slices.SortStableFunc(m.from, func(a, b sourced) int { return cmp.Compare(a.MinTime, b.MinTime) })
+	m.in = unhinted(m.in[:0], m.from)
+	var err error
+	if m.mid, err = chunk.Rewrite(m.mid[:0], m.in); err != nil {
+		return fmt.Errorf("series %s: %w", s.Labels, err)
+	}
+	if m.out, err = join(m.out[:0], m.mid); err != nil {
+		return fmt.Errorf("series %s: %w", s.Labels, err)
+	}
+	return m.w.Append(s, m.out)
+}
+
+// collect takes the chunks of the current series of an input.
+func (m *merger) collect(i int) (err error) {
+	in := &m.ins[i]
+	if m.rows, err = in.b.Chunks(m.rows[:0], in.ord, math.MinInt64, math.MaxInt64); err != nil {
+		return err
+	}
+	for _, r := range m.rows {
+		c, err := in.b.Chunk(r)
+		if err != nil {
+			return err
+		}
+		m.read += len(c.Data)
+		m.from = append(m.from, sourced{c, i})
+	}
+	return nil
+}
+
+// Where a histogram chunk says whether a counter reset lies before it, as chunkenc writes it.
+const (
+	resetByte  = 2
+	resetMask  = 0xc0
+	resetGauge = 0xc0 // both bits: it is a gauge, and has no resets
+)
+
+// unhinted appends the chunks of a series, sorted by time, to dst. A histogram chunk says whether there was a
+// counter reset since the chunk before it; where that chunk is not from the same block any more, it is made to say
+// that it does not know.
+func unhinted(dst []chunk.Chunk, from []sourced) []chunk.Chunk {
+	last, end := -1, int64(math.MinInt64) // the input that the latest sample so far is from; -1 is several
+	for i, s := range from {
+		c := s.Chunk
+		histogram := c.Encoding == chunk.Histogram || c.Encoding == chunk.FloatHistogram
+		if i > 0 && last != s.input && histogram && len(c.Data) > resetByte && c.Data[resetByte]&resetMask != resetGauge {
+			c.Data = slices.Clone(c.Data)
+			c.Data[resetByte] &^= resetMask
+		}
+		dst = append(dst, c)
+		switch {
+		case c.MaxTime > end:
+			last, end = s.input, c.MaxTime
+		case c.MaxTime == end && last != s.input:
+			last = -1
+		}
+	}
+	return dst
+}

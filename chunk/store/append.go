@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/chunk/wal"
+)
+
+// Append stores a batch. When it returns nil, everything that is not counted in
+// b.Rejected is durable (with an interval set for the log: given to the operating
+// system) and visible. An error means that nothing may be acknowledged: [series.ErrUnavailable] when
+// the log cannot be written, [series.ErrOverload] when memory is full and the disk does
+// not keep up.
+func (s *Store) Append(ctx context.Context, b *series.Batch) error {
+	if s.broken.Load() {
+		if err := s.mend(); err != nil {
+			return err
+		}
+	}
+	if err := s.awaitRoom(ctx); err != nil {
+		return err
+	}
+	w := works.Get().(*work)
+	defer works.Put(w)
+	s.gate.RLock()
+	pos, err := s.put(b, w)
+	full := s.active.Bytes() >= s.o.MemtableBytes
+	s.gate.RUnlock()
+	if full {
+		signal(s.full)
+	}
+	if err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	if pos == 0 {
+		return nil
+	}
+	if err := s.wal.Sync(pos); err != nil {
+		s.broken.Store(true)
+		s.m.failed.Inc()
+		return fmt.Errorf("append: %w: %w", series.ErrUnavailable, err)
+	}
+	s.m.samples.Add(float64(w.samples))
+	return nil
+}
+
+// work is the memory of one Append.
+type work struct {
+	ids     []series.ID
+	refs    []head.Ref
+	keys    [][]byte
+	newIDs  []series.ID
+	newRefs []head.Ref
+	newAt   []int
+	rec     []byte
+	enc     wal.SampleEncoder
+	samples int
+}
+
+var works = sync.Pool{New: func() any { return new(work) }}
+
+// resize returns a slice of n elements, whose values are left over from before.
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/4)
+	}
+	return s[:n]
+}
+
+// put gives a batch to the log and to the memtable. The caller holds gate for
+// reading, and syncs the returned position.
+func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
+	if err := s.resolve(b, w); err != nil {
+		return 0, err
+	}
+	if err := s.logKeys(b, w); err != nil {
+		return 0, err
+	}
+	pos, err := s.logSamples(b, w)
+	if err != nil {
+		return 0, err
+	}
+	s.active.Append(b, w.refs)
+	for _, h := range b.Histograms {
+		if b.Series[h.Series].Bad {
+			continue
+		}
+		if err := s.active.AppendHistogram(w.refs[h.Series], h); err != nil {
+			return 0, err
+		}
+	}
+	for _, e := range b.Exemplars {
+		if !b.Series[e.Series].Bad {
+			s.exemplars.add(s.registry, w.refs[e.Series], e.Exemplar)
+		}
+	}
+	for _, m := range b.Metadata {
+		s.metadata.set(m)
+	}
+	return pos, nil
+}
+
+// resolve finds the ref of every series of a batch, and registers the new ones.
+// What cannot be a series is rejected.
+func (s *Store) resolve(b *series.Batch, w *work) error {
+	n := len(b.Series)
+	w.ids, w.refs = resize(w.ids, n), resize(w.refs, n)
+	for i := range b.Series {
+		w.ids[i] = series.HashKey(b.Series[i].Key)
+	}
+	if s.registry.Lookup(w.ids, w.refs) == 0 {
+		return nil
+	}
+	w.keys, w.newIDs, w.newAt = w.keys[:0], w.newIDs[:0], w.newAt[:0]
+	for i, ref := range w.refs {
+		if ref != 0 || b.Series[i].Bad {
+			continue
+		}
+		key, id := b.Series[i].Key, w.ids[i]
+		canonical, err := series.CheckKey(key, s.o.Limits)
+		if err != nil {
+			s.reject(b, i, err)
+			continue
+		}
+		if !canonical {
+			loose := key
+			key = nil
+			if err := series.EachLabel(loose, func(name, value string) { key = series.AppendLabel(key, name, value) }); err != nil {
+				return err
+			}
+			id = series.HashKey(key)
+		}
+		w.keys, w.newIDs, w.newAt = append(w.keys, key), append(w.newIDs, id), append(w.newAt, i)
+	}
+	w.newRefs = resize(w.newRefs, len(w.keys))
+	if err := s.registry.Register(w.keys, w.newIDs, w.newRefs); err != nil {
+		return err
+	}
+	for j, i := range w.newAt {
+		w.refs[i] = w.newRefs[j]
+	}
+	clear(w.keys) // they belong to the caller
+	return nil
+}
+
+func (s *Store) reject(b *series.Batch, i int, err error) {
+	reason := "labels"
+	var le *series.LabelError
+	if errors.As(err, &le) {
+		reason = le.Reason
+	}
+	b.Reject(i, reason, fmt.Errorf("series %d: %w", i+1, err))
+	for _, e := range b.Exemplars {
+		if e.Series == i {
+			b.RejectExemplar(reason, err)
+		}
+	}
+}
+
+// logKeys writes the keys of series that are new to the active memtable's part of
+// the log. Nobody writes a sample of a series before its key is in the log: the lock makes
+// the second of two who have the same new series wait for the first.
+func (s *Store) logKeys(b *series.Batch, w *work) error {
+	fresh := false
+	for i, ref := range w.refs {
+		if !b.Series[i].Bad && !s.active.Logged(ref) {
+			fresh = true
+			break
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	w.rec = w.rec[:0]
+	var key []byte
+	for i, ref := range w.refs {
+		if b.Series[i].Bad || s.active.Logged(ref) {
+			continue
+		}
+		key = s.registry.AppendKey(key[:0], ref)
+		w.rec = wal.AppendSeries(w.rec, uint32(ref), key)
+		s.active.SetLogged(ref)
+	}
+	_, err := s.wal.Append(wal.Series, w.rec)
+	return err
+}
+
+// logSamples writes everything else of a batch to the log.
+func (s *Store) logSamples(b *series.Batch, w *work) (pos wal.Position, err error) {
+	write := func(typ wal.Type, rec []byte) {
+		if len(rec) > 0 && err == nil {
+			pos, err = s.wal.Append(typ, rec)
+		}
+	}
+	w.enc.Reset()
+	w.samples = 0
+	for i := range b.Series {
+		e := &b.Series[i]
+		if e.Bad {
+			continue
+		}
+		for _, x := range b.Samples[e.First : e.First+e.Count] {
+			w.enc.Add(uint32(w.refs[i]), x.T, x.V)
+		}
+		w.samples += e.Count
+	}
+	write(wal.Samples, w.enc.Buf)
+	w.rec = w.rec[:0]
+	for _, h := range b.Histograms {
+		if !b.Series[h.Series].Bad {
+			w.rec = wal.AppendHistogram(w.rec, uint32(w.refs[h.Series]), h)
+			w.samples++
+		}
+	}
+	write(wal.Histograms, w.rec)
+	w.rec = w.rec[:0]
+	for _, e := range b.Exemplars {
+		if !b.Series[e.Series].Bad {
+			w.rec = wal.AppendExemplar(w.rec, uint32(w.refs[e.Series]), e.Exemplar)
+		}
+	}
+	write(wal.Exemplars, w.rec)
+	w.rec = w.rec[:0]
+	for _, m := range b.Metadata {
+		w.rec = wal.AppendMetadata(w.rec, m)
+	}
+	write(wal.Metadata, w.rec)
+	return pos, err
+}
+
+// awaitRoom waits while the active memtable is twice full because the one before
+// it is still being written out.
+func (s *Store) awaitRoom(ctx context.Context) error {
+	s.gate.RLock()
+	over := s.active.Bytes() >= 2*s.o.MemtableBytes
+	s.gate.RUnlock()
+	if !over {
+		return nil
+	}
+	s.m.stalls.Inc()
+	signal(s.full)
+	stop := context.AfterFunc(ctx, func() {
+		s.viewMu.Lock()
+		defer s.viewMu.Unlock()
+		s.room.Broadcast()
+	})
+	defer stop()
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for s.tables[0].Bytes() >= 2*s.o.MemtableBytes {
+		if ctx.Err() != nil {
+			return fmt.Errorf("append: %w: recent samples fill the memory and are still being written to disk", series.ErrOverload)
+		}
+		s.room.Wait()
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/chunk/wal"
+)
+
+// exemplars is a ring of the newest ones.
+type exemplars struct {
+	mu     sync.Mutex // guards ring, next and newest
+	ring   []oneExemplar
+	next   int
+	max    int
+	newest map[head.Ref]exemplar.Exemplar // the last of each series, to know duplicates
+}
+
+type oneExemplar struct {
+	ref    head.Ref
+	labels labels.Labels
+	exemplar.Exemplar
+}
+
+func newExemplars(n int) *exemplars {
+	return &exemplars{max: n, newest: map[head.Ref]exemplar.Exemplar{}}
+}
+
+func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
+	if x.max < 0 {
+		return
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if last, ok := x.newest[ref]; ok && last.Equals(e) {
+		return
+	}
+	var b labels.ScratchBuilder
+	one := oneExemplar{ref, r.Labels(ref, &b), e}
+	x.newest[ref] = e
+	if len(x.ring) < x.max {
+		x.ring = append(x.ring, one)
+		return
+	}
+	if old := x.ring[x.next]; x.newest[old.ref].Equals(old.Exemplar) {
+		delete(x.newest, old.ref)
+	}
+	x.newest[ref] = e
+	x.ring[x.next] = one
+	x.next = (x.next + 1) % x.max
+}
+
+// all returns the exemplars from old to new.
+func (x *exemplars) all() []oneExemplar {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return append(slices.Clone(x.ring[x.next:]), x.ring[:x.next]...)
+}
+
+// carry writes what lives longer than a memtable to the log again, so that the part
+// behind it can go. The caller holds gate for reading.
+func (s *Store) carry() (wal.Position, error) {
+	var rec, key []byte
+	var pos wal.Position
+	var err error
+	write := func(typ wal.Type) {
+		if len(rec) > 0 && err == nil {
+			pos, err = s.wal.Append(typ, rec)
+		}
+		rec = rec[:0]
+	}
+	for _, m := range s.metadata.all() {
+		rec = wal.AppendMetadata(rec, m)
+	}
+	write(wal.Metadata)
+	all := s.exemplars.all()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	for _, e := range all {
+		if !s.active.Logged(e.ref) {
+			key = s.registry.AppendKey(key[:0], e.ref)
+			rec = wal.AppendSeries(rec, uint32(e.ref), key)
+			s.active.SetLogged(e.ref)
+		}
+	}
+	write(wal.Series)
+	for _, e := range all {
+		rec = wal.AppendExemplar(rec, uint32(e.ref), e.Exemplar)
+	}
+	write(wal.Exemplars)
+	return pos, err
+}
+
+// ExemplarQuerier returns a querier of the exemplars that are kept.
+func (s *Store) ExemplarQuerier(context.Context) (storage.ExemplarQuerier, error) {
+	return exemplarQuerier{s.exemplars}, nil
+}
+
+type exemplarQuerier struct{ x *exemplars }
+
+// Select returns the exemplars in [start, end] (ms) of the series that any of the matcher sets selects.
+func (q exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
+	bySeries := map[head.Ref]*exemplar.QueryResult{}
+	for _, e := range q.x.all() {
+		if e.Ts < start || e.Ts > end || !slices.ContainsFunc(matchers, func(ms []*labels.Matcher) bool { return selects(ms, e.labels) }) {
+			continue
+		}
+		r := bySeries[e.ref]
+		if r == nil {
+			r = &exemplar.QueryResult{SeriesLabels: e.labels}
+			bySeries[e.ref] = r
+		}
+		r.Exemplars = append(r.Exemplars, e.Exemplar)
+	}
+	out := make([]exemplar.QueryResult, 0, len(bySeries))
+	for _, r := range bySeries {
+		slices.SortStableFunc(r.Exemplars, func(a, b exemplar.Exemplar) int { return cmp.Compare(a.Ts, b.Ts) })
+		r.Exemplars = slices.CompactFunc(r.Exemplars, func(a, b exemplar.Exemplar) bool { return a.Equals(b) })
+		out = append(out, *r)
+	}
+	slices.SortFunc(out, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
+	return out, nil
+}
+
+func selects(ms []*labels.Matcher, ls labels.Labels) bool {
+	return !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(ls.Get(m.Name)) })
+}

@@ -1,0 +1,252 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+)
+
+// maxLog is how long the log of one memtable gets: samples that are sent again take no memory, but room here.
+const maxLog = 1 << 30
+
+// exchange begins a new memtable and a new log segment. The caller holds gate for writing.
+func (s *Store) exchange() error {
+	end, err := s.wal.Rotate()
+	if err != nil {
+		s.broken.Store(true)
+		return fmt.Errorf("%w: %w", series.ErrUnavailable, err)
+	}
+	old := s.active
+	old.end = end
+	s.active, s.born = newTable(), s.o.Now()
+	s.viewMu.Lock()
+	s.tables = slices.Insert(s.tables, 0, s.active)
+	s.room.Broadcast()
+	s.viewMu.Unlock()
+	return nil
+}
+
+// mend makes the store writable again after the log failed, if the disk allows it. The
+// new memtable does not rely on anything that the log may have lost.
+func (s *Store) mend() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if !s.broken.Load() {
+		return nil
+	}
+	if err := s.exchange(); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	s.broken.Store(false)
+	s.o.Logger.Info("the log can be written again")
+	signal(s.full)
+	return nil
+}
+
+// runFlush freezes the active memtable when its time has come, and flushes frozen ones.
+func (s *Store) runFlush(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.full:
+		case <-tick.C:
+		}
+		if err := s.freezeIfDue(); err != nil {
+			s.o.Logger.Error("the memtable could not be frozen", "err", err)
+			continue
+		}
+		if err := s.flushAll(ctx); err != nil && ctx.Err() == nil {
+			s.m.flushErrors.Inc()
+			s.o.Logger.Error("recent samples could not be written to a block; they are safe in the log, and the next try is in some seconds", "err", err)
+			sleep(ctx, 5*time.Second)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+func (s *Store) freezeIfDue() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	now := s.o.Now()
+	if s.active.Samples() == 0 {
+		s.born = now
+		return nil
+	}
+	if s.active.Bytes() < s.o.MemtableBytes && now.Sub(s.born) < s.o.FlushAge && s.wal.Size() < maxLog {
+		return nil
+	}
+	return s.exchange()
+}
+
+// Flush writes everything in memory to blocks.
+func (s *Store) Flush(ctx context.Context) error {
+	s.gate.Lock()
+	var err error
+	if s.active.Samples() > 0 {
+		err = s.exchange()
+	}
+	s.gate.Unlock()
+	if err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return s.flushAll(ctx)
+}
+
+// flushAll flushes the frozen memtables, oldest first.
+func (s *Store) flushAll(ctx context.Context) error {
+	s.flushMu.Lock()
+	defer s.flushMu.Unlock()
+	for {
+		s.viewMu.Lock()
+		n := len(s.tables)
+		t := s.tables[n-1]
+		s.viewMu.Unlock()
+		if n == 1 {
+			return nil
+		}
+		if err := s.flush(ctx, t); err != nil {
+			return err
+		}
+	}
+}
+
+// flush writes a frozen memtable as blocks, puts them in its place, and drops its log.
+func (s *Store) flush(ctx context.Context, t *table) error {
+	start := s.o.Now()
+	var made []*block.Block
+	for _, r := range s.ranges(t) {
+		b, err := s.writeBlock(ctx, t, r)
+		if err != nil {
+			for _, b := range made {
+				b.Release()
+				err = errors.Join(err, block.Remove(s.blockDir(b.Meta().ULID)))
+			}
+			return fmt.Errorf("flush: %w", err)
+		}
+		if b != nil {
+			made = append(made, b)
+		}
+	}
+	s.viewMu.Lock()
+	s.tables = slices.DeleteFunc(s.tables, func(o *table) bool { return o == t })
+	s.blocks = append(s.blocks, made...)
+	s.room.Broadcast()
+	s.viewMu.Unlock()
+	s.m.flush.Observe(s.o.Now().Sub(start).Seconds())
+	s.o.Logger.Info("flushed", "samples", t.Samples(), "blocks", len(made), "duration", s.o.Now().Sub(start))
+	t.release()
+	signal(s.merge)
+
+	s.gate.RLock()
+	pos, err := s.carry()
+	s.gate.RUnlock()
+	if err == nil && pos > 0 {
+		err = s.wal.Sync(pos)
+	}
+	if err == nil {
+		err = s.wal.Drop(t.end)
+	}
+	if err != nil {
+		return fmt.Errorf("drop the flushed log: %w", err)
+	}
+	return nil
+}
+
+// span is a range of times, the end exclusive, both at bounds of windows.
+type span struct{ start, end int64 }
+
+// recentWindows is how many of the last windows of a memtable become blocks of their
+// own; what is older goes into at most oldBlocks larger ones.
+const (
+	recentWindows = 12
+	oldBlocks     = 8
+)
+
+// ranges cuts a memtable's time into the ranges of its blocks.
+func (s *Store) ranges(t *table) []span {
+	minT, maxT := t.Bounds()
+	if minT > maxT {
+		return nil
+	}
+	first, last := chunk.Window(minT), chunk.Window(maxT)
+	from := max(first, last-recentWindows+1)
+	var out []span
+	if old := from - first; old > 0 {
+		step := (old + oldBlocks - 1) / oldBlocks
+		for w := first; w < from; w += step {
+			out = append(out, span{w * chunk.Span, min(w+step, from) * chunk.Span})
+		}
+	}
+	for w := from; w <= last; w++ {
+		out = append(out, span{w * chunk.Span, (w + 1) * chunk.Span})
+	}
+	return out
+}
+
+func (s *Store) blockDir(id ulid.ULID) string { return blockPath(s.blocksDir(), id) }
+
+// writeBlock writes the samples of a range as a block and opens it. It returns nil if there are none.
+func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Block, err error) {
+	var w *block.Writer
+	defer func() {
+		if err != nil && w != nil {
+			err = errors.Join(err, w.Abort())
+		}
+	}()
+	var sb labels.ScratchBuilder
+	var found, chunks []chunk.Chunk
+	for i, ref := range s.registry.Sorted() {
+		if i%4096 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1, false); err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			continue
+		}
+		if chunks, err = chunk.Rewrite(chunks[:0], found); err != nil {
+			return nil, err
+		}
+		if w == nil {
+			if w, err = block.Create(s.blocksDir(), block.WriterOptions{}); err != nil {
+				return nil, err
+			}
+		}
+		ls := s.registry.Labels(ref, &sb)
+		err = w.Append(block.Series{ID: s.registry.ID(ref), Partition: shard.Partition(ls, s.o.DeviceLabel), Labels: ls}, chunks)
+		if err != nil {
+			return nil, err
+		}
+	}
+	if w == nil {
+		return nil, nil
+	}
+	meta, err := w.Commit(1, nil)
+	if err != nil {
+		return nil, err
+	}
+	w = nil
+	return block.Open(s.blockDir(meta.ULID), block.Options{})
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/minitrue/minitrue/chunk/compact"
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/chunk/wal"
+)
+
+// Options of a store. The zero value is usable.
+type Options struct {
+	WAL           wal.Options
+	Compact       compact.Options
+	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 128 MiB
+	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
+	Retention     time.Duration // how long samples are kept; 0 means for ever
+	RetentionSize int64         // bytes of blocks that are kept; 0 means all
+	Limits        series.Limits
+	DeviceLabel   string // the label that makes a shard key; "" means device_id
+	Exemplars     int    // how many are kept; 0 means 100,000, less than 0 none
+	Metadata      int    // how many metric families are described; 0 means 100,000
+
+	Now        func() time.Time      // nil means time.Now
+	Logger     *slog.Logger          // nil means none
+	Registerer prometheus.Registerer // nil means that metrics are not shown
+}
+
+func (o Options) withDefaults() Options {
+	if o.MemtableBytes == 0 {
+		o.MemtableBytes = 128 << 20
+	}
+	if o.FlushAge == 0 {
+		o.FlushAge = 2 * time.Hour
+	}
+	if o.DeviceLabel == "" {
+		o.DeviceLabel = "device_id"
+	}
+	if o.Exemplars == 0 {
+		o.Exemplars = 100_000
+	}
+	if o.Metadata == 0 {
+		o.Metadata = 100_000
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.WAL.Logger == nil {
+		o.WAL.Logger = o.Logger
+	}
+	if o.WAL.Registerer == nil {
+		o.WAL.Registerer = o.Registerer
+	}
+	return o
+}

@@ -1,0 +1,212 @@
+package store
+
+import (
+	"context"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// hit is a series that matchers select, and where its samples may be.
+type hit struct {
+	id    series.ID
+	ref   head.Ref // 0: not in memory
+	parts []part   // in blocks
+}
+
+type part struct {
+	block *block.Block
+	ord   uint32
+}
+
+// find returns the series that the matchers select and that have samples in
+// [mint, maxt], or near it, in no order.
+func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) ([]hit, error) {
+	var hits []hit
+	if v.inMemory(mint, maxt) {
+		for _, ref := range v.registry.Select(ms...) {
+			if slices.ContainsFunc(v.tables, func(t *table) bool { return t.Has(ref) }) {
+				hits = append(hits, hit{id: v.registry.ID(ref), ref: ref})
+			}
+		}
+	}
+	var byID map[series.ID]int // made when a second source turns up
+	for _, b := range v.blocks {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if m := b.Meta(); m.MinTime > maxt || m.MaxTime < mint {
+			continue
+		}
+		ords, err := b.Postings(ms...)
+		if err != nil {
+			return nil, err
+		}
+		if byID == nil && len(hits) > 0 && len(ords) > 0 {
+			byID = make(map[series.ID]int, max(len(hits), len(ords)))
+			for i := range hits {
+				byID[hits[i].id] = i
+			}
+		}
+		for _, ord := range ords {
+			id := b.ID(ord)
+			if i, ok := byID[id]; ok {
+				hits[i].parts = append(hits[i].parts, part{b, ord})
+				continue
+			}
+			if byID != nil {
+				byID[id] = len(hits)
+			}
+			hits = append(hits, hit{id: id, parts: []part{{b, ord}}})
+		}
+	}
+	return hits, nil
+}
+
+func (v *view) inMemory(mint, maxt int64) bool {
+	return slices.ContainsFunc(v.tables, func(t *table) bool {
+		lo, hi := t.Bounds()
+		return lo <= maxt && hi >= mint
+	})
+}
+
+func (v *view) labels(h *hit, b *labels.ScratchBuilder) labels.Labels {
+	if h.ref != 0 {
+		return v.registry.Labels(h.ref, b)
+	}
+	return h.parts[0].block.Labels(h.parts[0].ord, b)
+}
+
+// chunks appends the chunks of a series that overlap [mint, maxt] to dst, by MinTime. Data
+// of blocks lives as long as the view. With statsOnly, chunks that lie
+// whole inside come without data.
+func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, statsOnly bool) ([]chunk.Chunk, error) {
+	var err error
+	from := len(dst)
+	var rows []block.Row
+	for _, p := range h.parts {
+		if rows, err = p.block.Chunks(rows[:0], p.ord, mint, maxt); err != nil {
+			return nil, err
+		}
+		for _, r := range rows {
+			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
+			if !statsOnly || r.MinTime < mint || r.MaxTime > maxt {
+				if c.Data, err = p.block.Data(r); err != nil {
+					return nil, err
+				}
+			}
+			dst = append(dst, c)
+		}
+	}
+	if h.ref != 0 {
+		for _, t := range v.tables {
+			if dst, err = t.Chunks(dst, h.ref, mint, maxt, statsOnly); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.SortStableFunc(dst[from:], func(a, b chunk.Chunk) int {
+		switch {
+		case a.MinTime < b.MinTime:
+			return -1
+		case a.MinTime > b.MinTime:
+			return 1
+		}
+		return 0
+	})
+	return dst, nil
+}
+
+// querier implements storage.LabelQuerier over a view.
+type querier struct {
+	s          *Store
+	v          *view
+	mint, maxt int64
+}
+
+// Querier returns a querier of the samples in [mint, maxt] (ms, inclusive), as they are now.
+func (s *Store) Querier(mint, maxt int64) (storage.Querier, error) {
+	return &sampleQuerier{querier{s, s.view(), mint, maxt}}, nil
+}
+
+// ChunkQuerier returns a querier of the chunks that overlap [mint, maxt] (ms, inclusive), as they are now.
+func (s *Store) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	return &chunkQuerier{querier{s, s.view(), mint, maxt}}, nil
+}
+
+// Close lets go of the view. Series of the querier must not be read any more.
+func (q *querier) Close() error {
+	q.v.close()
+	return nil
+}
+
+// LabelValues returns the sorted values of a label.
+func (q *querier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return q.strings(hints,
+		func() []string { return q.v.registry.LabelValues(name, ms...) },
+		func(b *block.Block) ([]string, error) { return b.LabelValues(name, ms...) })
+}
+
+// LabelNames returns the sorted label names.
+func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	return q.strings(hints,
+		func() []string { return q.v.registry.LabelNames(ms...) },
+		func(b *block.Block) ([]string, error) { return b.LabelNames(ms...) })
+}
+
+func (q *querier) strings(hints *storage.LabelHints, memory func() []string, blocks func(*block.Block) ([]string, error)) ([]string, annotations.Annotations, error) {
+	var all []string
+	if q.v.inMemory(q.mint, q.maxt) {
+		all = memory()
+	}
+	for _, b := range q.v.blocks {
+		if m := b.Meta(); m.MinTime > q.maxt || m.MaxTime < q.mint {
+			continue
+		}
+		more, err := blocks(b)
+		if err != nil {
+			return nil, nil, err
+		}
+		all = append(all, more...)
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	if hints != nil && hints.Limit > 0 && len(all) > hints.Limit {
+		all = all[:hints.Limit]
+	}
+	return all, nil, nil
+}
+
+// entry is a selected series with its labels.
+type entry struct {
+	hit
+	labels labels.Labels
+}
+
+// entries finds the series of a Select, and the times that it is about.
+func (q *querier) entries(ctx context.Context, sorted bool, hints *storage.SelectHints, ms []*labels.Matcher) (es []entry, mint, maxt int64, err error) {
+	mint, maxt = q.mint, q.maxt
+	if hints != nil {
+		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
+	}
+	hits, err := q.v.find(ctx, mint, maxt, ms)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	es = make([]entry, len(hits))
+	var b labels.ScratchBuilder
+	for i := range hits {
+		es[i] = entry{hits[i], q.v.labels(&hits[i], &b)}
+	}
+	if sorted {
+		slices.SortFunc(es, func(a, b entry) int { return labels.Compare(a.labels, b.labels) })
+	}
+	return es, mint, maxt, nil
+}

@@ -1,0 +1,123 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/chunk/wal"
+)
+
+// Store is an open data folder. Its methods may be called from many goroutines.
+type Store struct {
+	dir  string
+	o    Options
+	m    metrics
+	lock fileutil.Releaser
+	wal  *wal.WAL
+
+	registry  *head.Registry
+	exemplars *exemplars
+	metadata  *metadata
+
+	gate   sync.RWMutex // see the package comment; guards active and born
+	active *table
+	born   time.Time  // when the active memtable got its first sample, about
+	logMu  sync.Mutex // held while keys are written to the log
+
+	viewMu sync.Mutex // guards tables and blocks
+	tables []*table   // the active one first, then frozen ones from new to old
+	blocks []*block.Block
+
+	broken  atomic.Bool   // the log failed; writes are refused until it is mended
+	full    chan struct{} // a signal that a memtable wants to be frozen or flushed
+	merge   chan struct{} // a signal that blocks have changed
+	room    *sync.Cond    // on viewMu: a frozen memtable has gone
+	flushMu sync.Mutex    // one flush at a time
+}
+
+// Open locks and opens a data folder, and replays its log. It returns when the
+// store is ready to be read and written. Run must be called for it to flush, merge and forget.
+func Open(dir string, o Options) (_ *Store, err error) {
+	o = o.withDefaults()
+	if err := os.MkdirAll(filepath.Join(dir, "blocks"), 0o755); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{
+		dir: dir, o: o, registry: head.NewRegistry(), active: newTable(),
+		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
+		full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
+	}
+	s.room = sync.NewCond(&s.viewMu)
+	s.tables = []*table{s.active}
+	s.m = newMetrics(o.Registerer, s)
+	if s.lock, _, err = fileutil.Flock(filepath.Join(dir, "lock")); err != nil {
+		return nil, fmt.Errorf("open store: the data folder %s is in use by another process: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			s.closeBlocks()
+			s.lock.Release()
+		}
+	}()
+	if err := s.openBlocks(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.replay(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+func (s *Store) blocksDir() string { return filepath.Join(s.dir, "blocks") }
+
+// Run flushes, merges and forgets until ctx ends.
+func (s *Store) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.wal.Run(ctx) })
+	g.Go(func() error { return s.runFlush(ctx) })
+	g.Go(func() error { return s.runCompact(ctx) })
+	return g.Wait()
+}
+
+// Close makes everything durable and closes the store. Nobody may use it any more, and
+// Run has returned.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	err := s.wal.Close()
+	s.closeBlocks()
+	s.viewMu.Lock()
+	for _, t := range s.tables {
+		t.release()
+	}
+	s.tables = nil
+	s.viewMu.Unlock()
+	return errors.Join(err, s.lock.Release())
+}
+
+func (s *Store) closeBlocks() {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for _, b := range s.blocks {
+		b.Release()
+	}
+	s.blocks = nil
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/head"
+)
+
+// table is a memtable with the count of those who use it: its memory is given
+// back when the last has released it.
+type table struct {
+	*head.Memtable
+	users atomic.Int64
+	end   uint64 // when frozen: its log lies in the segments below this one
+}
+
+func newTable() *table {
+	t := &table{Memtable: head.NewMemtable()}
+	t.users.Store(1)
+	return t
+}
+
+func (t *table) release() {
+	if t.users.Add(-1) == 0 {
+		t.Memtable.Release()
+	}
+}
+
+// view is what one reader sees: a consistent set of memtables and blocks that
+// stays until it is closed.
+type view struct {
+	registry *head.Registry
+	tables   []*table
+	blocks   []*block.Block
+}
+
+// view returns what there is now. The caller closes it.
+func (s *Store) view() *view {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	v := &view{registry: s.registry, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks)}
+	for _, t := range v.tables {
+		t.users.Add(1)
+	}
+	for _, b := range v.blocks {
+		b.Retain()
+	}
+	return v
+}
+
+func (v *view) close() {
+	for _, t := range v.tables {
+		t.release()
+	}
+	for _, b := range v.blocks {
+		b.Release()
+	}
+	v.tables, v.blocks = nil, nil
+}

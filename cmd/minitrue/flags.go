@@ -1,0 +1,141 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
+	"github.com/spf13/pflag"
+)
+
+// flags are the command line as it was given; settle fills in what follows from it.
+type flags struct {
+	Mode, NodeID, Listen, MQTTListen, Broker, DataDir string
+	Port, TCPPort                                     int
+	WALSync, Retention, RetentionSize, MemtableSize   string
+	Config, WebConfig, LogLevel, LogFormat            string
+	MaxFuture, QueryTimeout, Lookback                 time.Duration
+	QueryConcurrency, QueryMaxSamples                 int
+	DeviceLabel                                       string
+	Demo                                              bool
+
+	level         slog.Level
+	walInterval   time.Duration
+	retention     time.Duration
+	retentionSize int64
+	memtableSize  int64
+	config        config
+	given         map[string]string // flag → value as it is now, for status/flags
+}
+
+func defaults() *flags { return &flags{} }
+
+func (f *flags) register(s *pflag.FlagSet) {
+	s.StringVar(&f.Mode, "mode", "all", "what this node does: ingestion, query or all")
+	s.StringVar(&f.NodeID, "node-id", "", "name of this node; one that ends in a number N moves the default ports by N-1 (default: the host's name)")
+	s.StringVar(&f.Listen, "listen", "127.0.0.1", "address on which every port listens")
+	s.IntVar(&f.Port, "port", 8080, "port of HTTP")
+	s.IntVar(&f.TCPPort, "tcp-port", 9000, "port of gossip between nodes; a node alone leaves it closed")
+	s.StringVar(&f.MQTTListen, "mqtt-listen", "", "address of the MQTT broker in this node, host:port, or none (default: port 1883 on the address of --listen)")
+	s.StringVar(&f.Broker, "broker", "", "read sensors from this MQTT broker, tcp://host:1883, instead of running one")
+	s.StringVar(&f.DataDir, "data-dir", "./data", "folder of all data")
+	s.StringVar(&f.WALSync, "wal-sync", "commit", "when the log is synced: commit (before anything is acknowledged) or interval (every 200 ms; a power cut may lose that much)")
+	s.StringVar(&f.Retention, "retention", "0", "how long samples are kept, such as 90d or 2y; 0 means for ever")
+	s.StringVar(&f.RetentionSize, "retention-size", "0", "how much room blocks may take, such as 50GB; 0 means all there is")
+	s.StringVar(&f.MemtableSize, "memtable-size", "128MB", "how much memory recent samples take before they are written to a block")
+	s.StringVar(&f.Config, "config", "", "YAML file with limits and MQTT users")
+	s.StringVar(&f.WebConfig, "web.config.file", "", "TLS and users of HTTP, in the format of Prometheus's exporters")
+	s.DurationVar(&f.MaxFuture, "max-future", time.Hour, "how far ahead of the clock a sample may be")
+	s.DurationVar(&f.QueryTimeout, "query-timeout", 2*time.Minute, "how long a query may take")
+	s.IntVar(&f.QueryConcurrency, "query-concurrency", 20, "how many queries run at a time")
+	s.IntVar(&f.QueryMaxSamples, "query-max-samples", 50_000_000, "how many samples a query may hold in memory")
+	s.DurationVar(&f.Lookback, "query-lookback", 5*time.Minute, "how long a sample is current in PromQL")
+	s.StringVar(&f.DeviceLabel, "device-label", "device_id", "label that names the device of a series")
+	s.BoolVar(&f.Demo, "demo", false, "also run some simulated sensors, which publish through the broker")
+	s.StringVar(&f.LogLevel, "log-level", "info", "debug, info, warn or error")
+	s.StringVar(&f.LogFormat, "log-format", "text", "text or json")
+}
+
+var trailingNumber = regexp.MustCompile(`[0-9]+$`)
+
+// settle checks the flags and works out what follows from them. An error names the flag.
+func (f *flags) settle(s *pflag.FlagSet) (err error) {
+	bad := func(flag string, err error) error { return fmt.Errorf("--%s: %w", flag, err) }
+	if f.Mode != "all" && f.Mode != "ingestion" && f.Mode != "query" {
+		return bad("mode", fmt.Errorf("%q is not one of ingestion, query, all", f.Mode))
+	}
+	if f.LogFormat != "text" && f.LogFormat != "json" {
+		return bad("log-format", fmt.Errorf("%q is not one of text, json", f.LogFormat))
+	}
+	if err := f.level.UnmarshalText([]byte(f.LogLevel)); err != nil {
+		return bad("log-level", err)
+	}
+	switch f.WALSync {
+	case "commit":
+	case "interval":
+		f.walInterval = 200 * time.Millisecond
+	default:
+		return bad("wal-sync", fmt.Errorf("%q is not one of commit, interval", f.WALSync))
+	}
+	if f.Retention != "0" {
+		d, err := model.ParseDuration(f.Retention)
+		if err != nil {
+			return bad("retention", err)
+		}
+		f.retention = time.Duration(d)
+	}
+	if f.retentionSize, err = size(f.RetentionSize); err != nil {
+		return bad("retention-size", err)
+	}
+	if f.memtableSize, err = size(f.MemtableSize); err != nil {
+		return bad("memtable-size", err)
+	}
+	if f.memtableSize < 1<<20 {
+		return bad("memtable-size", fmt.Errorf("%s is less than 1MB", f.MemtableSize))
+	}
+	if f.Demo && (f.Broker != "" || f.MQTTListen == "none") {
+		return bad("demo", fmt.Errorf("simulated sensors publish through this node's own broker: leave out --broker and --mqtt-listen=none"))
+	}
+	if f.config, err = readConfig(f.Config); err != nil {
+		return bad("config", err)
+	}
+	f.settlePorts(s)
+	f.given = map[string]string{}
+	s.VisitAll(func(x *pflag.Flag) { f.given[x.Name] = x.Value.String() })
+	return nil
+}
+
+// settlePorts moves the default ports by the number that the node's name ends in, so that
+// ing1, ing2 and ing3 run beside each other on one machine.
+func (f *flags) settlePorts(s *pflag.FlagSet) {
+	shift := 0
+	if n, err := strconv.Atoi(trailingNumber.FindString(f.NodeID)); err == nil && n > 0 && n < 1000 &&
+		!s.Changed("port") && !s.Changed("tcp-port") {
+		shift = n - 1
+		f.Port, f.TCPPort = f.Port+shift, f.TCPPort+shift
+	}
+	if f.MQTTListen == "" {
+		f.MQTTListen = net.JoinHostPort(f.Listen, strconv.Itoa(1883+shift))
+	}
+	if f.NodeID == "" {
+		f.NodeID, _ = os.Hostname()
+	}
+}
+
+func size(s string) (int64, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	n, err := units.ParseBase2Bytes(s)
+	return int64(n), err
+}
+
+func (f *flags) httpAddr() string { return net.JoinHostPort(f.Listen, strconv.Itoa(f.Port)) }
+func (f *flags) ingests() bool    { return f.Mode != "query" }
+func (f *flags) queries() bool    { return f.Mode != "ingestion" }

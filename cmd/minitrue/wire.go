@@ -1,0 +1,153 @@
+package main
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/chunk/store"
+	"github.com/minitrue/minitrue/chunk/wal"
+	"github.com/minitrue/minitrue/ingest"
+	"github.com/minitrue/minitrue/ingest/mqtt"
+	"github.com/minitrue/minitrue/promql"
+	"github.com/minitrue/minitrue/promql/aggregate"
+	"github.com/minitrue/minitrue/remote"
+)
+
+// graph is everything that a node consists of once its store is open:
+//
+//	/api/v1/write ─▶ remote ─┐
+//	                         ├─▶ ingest.Pipeline ─▶ store ◀─┬─ remote  ◀── /api/v1/read
+//	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws      ├─ promql  ◀── /api/v1/query …
+//	                └─▶ ring ──▶ /api/v1/ingest/rejected    └─ aggregate ◀── /query
+type graph struct {
+	store  *store.Store
+	api    *promql.API
+	tap    *ingest.Tap
+	broker *mqtt.Broker // nil unless this node runs one
+	client *mqtt.Client // nil unless this node reads another's
+	mux    *http.ServeMux
+}
+
+func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.Store, error) {
+	return store.Open(f.DataDir, store.Options{
+		WAL:           wal.Options{Interval: f.walInterval},
+		MemtableBytes: f.memtableSize,
+		Retention:     f.retention,
+		RetentionSize: f.retentionSize,
+		DeviceLabel:   f.DeviceLabel,
+		Limits:        series.Limits{Labels: f.config.Limits.Labels, Name: f.config.Limits.LabelNameBytes, Value: f.config.Limits.LabelValueBytes},
+		Logger:        log,
+		Registerer:    reg,
+	})
+}
+
+func wire(f *flags, s *store.Store, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
+	g := &graph{store: s, mux: http.NewServeMux()}
+	g.tap = ingest.NewTap(ingest.TapOptions{Logger: log, Registerer: reg})
+	if f.ingests() {
+		g.wireIngest(f, log, reg)
+	}
+	if f.queries() {
+		g.wireQueries(f, log, reg, started)
+	}
+	return g
+}
+
+func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer) {
+	pipeline := ingest.NewPipeline(g.store, ingest.Options{
+		MaxFuture: f.MaxFuture, Retention: f.retention, Tap: g.tap, Logger: log, Registerer: reg,
+	})
+	ring := ingest.NewRing(ingest.RingOptions{Registerer: reg})
+	g.mux.Handle("/api/v1/write", remote.NewWriteHandler(pipeline.Door("remote_write"), remote.WriteOptions{
+		MaxBody: f.config.Limits.RequestBytes, Logger: log, Registry: reg,
+	}))
+	g.mux.Handle("/api/v1/ingest/rejected", ring)
+	g.mux.Handle("/ws", g.tap)
+
+	door := pipeline.Door("mqtt")
+	m := f.config.MQTT
+	switch {
+	case f.Broker != "":
+		id := m.Broker.ClientID
+		if id == "" {
+			id = "minitrue-" + f.NodeID
+		}
+		g.client = mqtt.NewClient(door, ring, mqtt.ClientOptions{
+			URL: f.Broker, ID: id, Username: m.Broker.Username, Password: m.Broker.Password,
+			Prefix: m.Prefix, Group: m.Broker.Group, Logger: log, Registerer: reg,
+		})
+	case f.MQTTListen != "none":
+		var users []mqtt.User
+		for _, u := range m.Users {
+			users = append(users, mqtt.User{Name: u.Name, Hash: u.Hash, Publish: u.Publish, Subscribe: u.Subscribe})
+		}
+		g.broker = mqtt.NewBroker(door, ring, mqtt.BrokerOptions{
+			Listen: f.MQTTListen, Users: users, Prefix: m.Prefix, PacketMax: f.config.Limits.PacketBytes,
+			MaxConnections: f.config.Limits.Connections, Logger: log, Registerer: reg,
+		})
+	}
+}
+
+func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registerer, started time.Time) {
+	g.api = promql.NewAPI(promql.Options{
+		Queryable: g.store, Exemplars: g.store, Metadata: g.store,
+		Timeout: f.QueryTimeout, Concurrency: f.QueryConcurrency, MaxSamples: f.QueryMaxSamples, Lookback: f.Lookback,
+		Flags: f.given, Config: f.config.String(), Retention: f.Retention, Started: started,
+		Build:  promql.BuildInfo{Application: "minitrue", Version: buildVersion()},
+		TSDB:   g.tsdbStatus,
+		Logger: log, Registerer: reg,
+	})
+	g.api.Register(g.mux)
+	g.mux.Handle("/api/v1/read", remote.NewReadHandler(g.store, remote.ReadOptions{Logger: log, Registry: reg}))
+	g.mux.Handle("/query", aggregate.NewHandler(g.store, aggregate.Options{
+		DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log, Registerer: reg,
+	}))
+}
+
+// tsdbStatus puts what the store says of itself into Prometheus's words.
+func (g *graph) tsdbStatus(limit int) promql.TSDBStatus {
+	s := g.store.Status(limit)
+	stats := func(cs []store.Count) []promql.Stat {
+		out := make([]promql.Stat, len(cs))
+		for i, c := range cs {
+			out[i] = promql.Stat{Name: c.Name, Value: uint64(c.Value)}
+		}
+		return out
+	}
+	return promql.TSDBStatus{
+		HeadStats:                   promql.HeadStats{NumSeries: uint64(s.Series), NumLabelPairs: s.LabelPairs, ChunkCount: s.Chunks, MinTime: s.MinTime, MaxTime: s.MaxTime},
+		SeriesCountByMetricName:     stats(s.SeriesByMetric),
+		LabelValueCountByLabelName:  stats(s.ValuesByLabel),
+		MemoryInBytesByLabelName:    stats(s.BytesByLabel),
+		SeriesCountByLabelValuePair: stats(s.SeriesByPair),
+	}
+}
+
+// operators adds what operators ask, which is there from the first moment.
+func operators(mux *http.ServeMux, reg *prometheus.Registry, ready func() bool) {
+	mux.Handle("/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	mux.HandleFunc("/-/healthy", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("MiniTrue is alive.\n")) })
+	mux.HandleFunc("/-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if !ready() {
+			notReady(w)
+			return
+		}
+		_, _ = w.Write([]byte("MiniTrue is ready.\n"))
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+}
+
+func notReady(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "MiniTrue is replaying its log or shutting down; try again in a moment.", http.StatusServiceUnavailable)
+}
