@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -181,19 +180,6 @@ func (c *columns) verifyUnchecked(g *rowGroup) error {
 		return c.corrupt(s.off, fmt.Errorf("column %v: %w", c.cols[c.unchecked].path, err))
 	}
 	return nil
-}
-
-// decodeThrift decodes a struct in the compact protocol and tells how long it was.
-// The result may point into b.
-func decodeThrift(b []byte, v any) (n int, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("malformed: %v", r)
-		}
-	}()
-	r := new(thrift.CompactProtocol).NewReaderFromBytes(b)
-	err = thrift.NewDecoder(r).Decode(v)
-	return r.BytesRead(), err
 }
 
 func (g *rowGroup) u32(col int, row uint32) uint32 {

@@ -40,16 +40,26 @@ func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
 		return nil, errors.New("checksum mismatch in its trailer")
 	}
 	x := &index{}
+	at := uint64(len(indexMagic)) // where the last section ended
 	for i := range x.sec {
 		off, n, crc := le.Uint64(t), le.Uint64(t[8:]), le.Uint32(t[16:])
 		t = t[tocEntry:]
-		if off > uint64(len(body)) || n > uint64(len(body))-off {
+		if off != (at+7)/8*8 || off > uint64(len(body)) || n > uint64(len(body))-off {
 			return nil, errIndex
 		}
+		for _, pad := range body[at:off] {
+			if pad != 0 {
+				return nil, errIndex
+			}
+		}
+		at = off + n
 		x.sec[i] = body[off : off+n : off+n]
 		if crc32.Checksum(x.sec[i], castagnoli) != crc {
 			return nil, fmt.Errorf("checksum mismatch in section %d at %d", i, off)
 		}
+	}
+	if at != uint64(len(body)) {
+		return nil, errIndex
 	}
 	x.series, x.rows, x.pairs = le.Uint32(t[16:]), le.Uint32(t[20:]), le.Uint32(t[24:])
 	if [16]byte(t[:16]) != id || uint64(x.series) != series || uint64(x.rows) != rows {

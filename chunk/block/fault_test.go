@@ -1,0 +1,123 @@
+package block
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+var errDisk = errors.New("the disk is full")
+
+// failing is a file whose calls fail when the budget that several files share is used up.
+type failing struct {
+	File
+	left *int
+}
+
+func (f failing) spend() error {
+	if *f.left--; *f.left < 0 {
+		return errDisk
+	}
+	return nil
+}
+
+func (f failing) Write(p []byte) (int, error) {
+	if err := f.spend(); err != nil {
+		n, _ := f.File.Write(p[:len(p)/2])
+		return n, err
+	}
+	return f.File.Write(p)
+}
+
+func (f failing) Sync() error {
+	if err := f.spend(); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
+
+// Whichever write or fsync fails, there is no block, nothing is left behind, and the next try works.
+func TestFailingDisk(t *testing.T) {
+	model := randomModel(t, rand.New(rand.NewPCG(2, 2)), 30)
+	root := t.TempDir()
+	for budget := 0; ; budget++ {
+		left := budget
+		o := WriterOptions{Create: func(name string) (File, error) {
+			if left--; left < 0 {
+				return nil, errDisk
+			}
+			f, err := createFile(name)
+			return failing{f, &left}, err
+		}}
+		err := writeWith(root, o, model)
+		ids, listErr := List(root)
+		if listErr != nil {
+			t.Fatal(listErr)
+		}
+		if err == nil {
+			if len(ids) != 1 || budget < 12 {
+				t.Fatalf("%v with a budget of %d", ids, budget)
+			}
+			compare(t, openBlock(t, filepath.Join(root, ids[0].String())), model)
+			return
+		}
+		if !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		if entries, _ := os.ReadDir(root); len(entries) != 0 {
+			t.Fatalf("budget %d left %v", budget, entries)
+		}
+	}
+}
+
+func writeWith(root string, o WriterOptions, model []modelSeries) error {
+	w, err := Create(root, o)
+	if err != nil {
+		return err
+	}
+	for _, s := range model {
+		if err := w.Append(s.Series, s.chunks); err != nil {
+			return errors.Join(err, w.Abort())
+		}
+	}
+	_, err = w.Commit(0, nil)
+	return err
+}
+
+// Many readers touch row groups for the first time at once, while the block is closed.
+func TestConcurrentReaders(t *testing.T) {
+	model := randomModel(t, rand.New(rand.NewPCG(6, 6)), 200)
+	root := t.TempDir()
+	b, err := Open(filepath.Join(root, write(t, root, model).ULID.String()), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		if !b.Retain() {
+			t.Fatal("not retained")
+		}
+		wg.Go(func() {
+			defer b.Release()
+			for ord := range uint32(len(model)) {
+				rows, err := b.Chunks(nil, ord, math.MinInt64, math.MaxInt64)
+				if err != nil || len(rows) != len(model[ord].chunks) {
+					t.Errorf("series %d: %v, %v", ord, rows, err)
+				}
+				for _, r := range rows {
+					if _, err := b.Data(r); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+}
