@@ -206,7 +206,7 @@ func (m *merged) Err() error           { return m.err }
 
 func (m *merged) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
 	t, h := m.ins[m.cur].it.AtHistogram(h)
-	if m.cur != m.last && h.CounterResetHint != histogram.GaugeType {
+	if m.cur != m.last && h.CounterResetHint == histogram.NotCounterReset {
 		h.CounterResetHint = histogram.UnknownCounterReset
 	}
 	return t, h
@@ -214,7 +214,7 @@ func (m *merged) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogra
 
 func (m *merged) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	t, h := m.ins[m.cur].it.AtFloatHistogram(h)
-	if m.cur != m.last && h.CounterResetHint != histogram.GaugeType {
+	if m.cur != m.last && h.CounterResetHint == histogram.NotCounterReset {
 		h.CounterResetHint = histogram.UnknownCounterReset
 	}
 	return t, h

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/zeebo/xxh3"
 
@@ -14,10 +15,10 @@ const Partitions = 4096
 // and the value of the label deviceLabel where the series has both, so that a
 // question about one device and one metric concerns one partition; else it is the whole label set.
 func Partition(ls labels.Labels, deviceLabel string) uint16 {
-	name, device := ls.Get(labels.MetricName), ls.Get(deviceLabel)
+	name, device := ls.Get(model.MetricNameLabel), ls.Get(deviceLabel)
 	var key []byte
 	if name != "" && device != "" {
-		key = series.AppendLabel(key, labels.MetricName, name)
+		key = series.AppendLabel(key, model.MetricNameLabel, name)
 		key = series.AppendLabel(key, deviceLabel, device)
 	} else {
 		key = series.AppendKey(key, ls)

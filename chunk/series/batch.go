@@ -2,6 +2,7 @@ package series
 
 import (
 	"errors"
+	"sort"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -56,8 +57,9 @@ type Entry struct {
 	Bad   bool // rejected: nothing of this series is stored
 }
 
-// Batch is what one request, or some messages, ask to store. Its slices and
-// the bytes that Keys point to belong to the caller again when the append has
+// Batch is what one request, or some messages, ask to store. Histograms and
+// Exemplars are in the order of their series. Its slices, and the bytes that Keys point
+// to, belong to the caller again when the append has
 // returned. The zero value is an empty batch; Reset makes it one again and keeps
 // the memory.
 type Batch struct {
@@ -83,7 +85,9 @@ const maxErrs = 5 // Rejected.Errs are for people, who read no more
 // Any reports whether something was rejected.
 func (r *Rejected) Any() bool { return r.Samples+r.Histograms+r.Exemplars > 0 || len(r.Reasons) > 0 }
 
-func (r *Rejected) count(reason string, n int, err error) {
+// Count adds n samples, histograms or exemplars to those that were rejected for a reason. The
+// caller counts them by kind.
+func (r *Rejected) Count(reason string, n int, err error) {
 	if r.Reasons == nil {
 		r.Reasons = make(map[string]int)
 	}
@@ -104,40 +108,41 @@ func (b *Batch) Reset() {
 	b.Rejected = Rejected{}
 }
 
-// Reject marks series i as one that cannot be stored and counts its float
-// samples and its histograms. Exemplars of a rejected series are counted by
-// RejectExemplar, one by one, as they are met. Rejecting a series twice counts once.
+// Reject marks series i as one that cannot be stored, and counts its samples,
+// histograms and exemplars. Rejecting a series twice counts once.
 func (b *Batch) Reject(i int, reason string, err error) {
 	e := &b.Series[i]
 	if e.Bad {
 		return
 	}
 	e.Bad = true
-	n := 0
-	for _, h := range b.Histograms {
-		if h.Series == i {
-			n++
-		}
-	}
+	h := countSorted(len(b.Histograms), i, func(j int) int { return b.Histograms[j].Series })
+	x := countSorted(len(b.Exemplars), i, func(j int) int { return b.Exemplars[j].Series })
 	b.Rejected.Samples += e.Count
-	b.Rejected.Histograms += n
-	b.Rejected.count(reason, e.Count+n, err)
+	b.Rejected.Histograms += h
+	b.Rejected.Exemplars += x
+	b.Rejected.Count(reason, e.Count+h+x, err)
+}
+
+// countSorted counts the elements that are i, of n in ascending order.
+func countSorted(n, i int, at func(j int) int) int {
+	return sort.Search(n, func(j int) bool { return at(j) > i }) - sort.Search(n, func(j int) bool { return at(j) >= i })
 }
 
 // RejectSample counts one float sample that its door or the pipeline leaves out of the batch.
 func (b *Batch) RejectSample(reason string, err error) {
 	b.Rejected.Samples++
-	b.Rejected.count(reason, 1, err)
+	b.Rejected.Count(reason, 1, err)
 }
 
 // RejectHistogram counts one histogram that is left out of the batch.
 func (b *Batch) RejectHistogram(reason string, err error) {
 	b.Rejected.Histograms++
-	b.Rejected.count(reason, 1, err)
+	b.Rejected.Count(reason, 1, err)
 }
 
 // RejectExemplar counts one exemplar that is left out of the batch.
 func (b *Batch) RejectExemplar(reason string, err error) {
 	b.Rejected.Exemplars++
-	b.Rejected.count(reason, 1, err)
+	b.Rejected.Count(reason, 1, err)
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/zeebo/xxh3"
 )
@@ -185,7 +186,7 @@ func CheckKey(key []byte, lim Limits) (canonical bool, err error) {
 		if err := checkLabel(name, value, last, n, lim); err != nil {
 			return false, err
 		}
-		named = named || string(name) == labels.MetricName
+		named = named || string(name) == model.MetricNameLabel
 		minimal += labelLen(len(name), len(value))
 		// The name must lie before its value, as frames of minimal size have it.
 		if uintptr(unsafe.Pointer(&name[0])) > uintptr(unsafe.Pointer(&value[0])) {

@@ -155,11 +155,6 @@ func (s *Store) reject(b *series.Batch, i int, err error) {
 		reason = le.Reason
 	}
 	b.Reject(i, reason, fmt.Errorf("series %d: %w", i+1, err))
-	for _, e := range b.Exemplars {
-		if e.Series == i {
-			b.RejectExemplar(reason, err)
-		}
-	}
 }
 
 // logKeys writes the keys of series that are new to the active memtable's part of

@@ -85,9 +85,8 @@ type chain struct {
 	chunks     []chunk.Chunk // that are not opened yet
 	mint, maxt int64
 	cur        chunkenc.Iterator // of the open chunk or chunks; nil before the first and after the last
-	end        int64             // the last time in them
+	start, end int64             // the first and the last time in them
 	vt         chunkenc.ValueType
-	fresh      bool              // the current sample is the first that was read of its chunk
 	xor        chunkenc.Iterator // to be used again
 	err        error
 }
@@ -111,7 +110,7 @@ func (c *chain) advance(t int64) bool {
 	}
 	group := c.chunks[:n]
 	c.chunks = c.chunks[n:]
-	c.fresh = true
+	c.start = group[0].MinTime
 	if n > 1 {
 		its := make([]chunkenc.Iterator, n)
 		for i, ch := range group {
@@ -142,7 +141,6 @@ func (c *chain) Next() chunkenc.ValueType {
 	if c.vt == chunkenc.ValNone {
 		return c.Seek(c.mint)
 	}
-	c.fresh = false
 	if c.vt = c.cur.Next(); c.vt == chunkenc.ValNone {
 		return c.onward(c.mint)
 	}
@@ -158,7 +156,6 @@ func (c *chain) Seek(t int64) chunkenc.ValueType {
 	if c.cur == nil || c.end < t {
 		return c.onward(t)
 	}
-	c.fresh = false
 	if c.vt = c.cur.Seek(t); c.vt == chunkenc.ValNone {
 		return c.onward(t)
 	}
@@ -203,18 +200,23 @@ func (c *chain) Err() error           { return c.err }
 
 func (c *chain) AtHistogram(h *histogram.Histogram) (int64, *histogram.Histogram) {
 	t, h := c.cur.AtHistogram(h)
-	if c.fresh && h.CounterResetHint != histogram.GaugeType {
-		h.CounterResetHint = histogram.UnknownCounterReset
-	}
+	h.CounterResetHint = c.hint(t, h.CounterResetHint)
 	return t, h
 }
 
 func (c *chain) AtFloatHistogram(h *histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	t, h := c.cur.AtFloatHistogram(h)
-	if c.fresh && h.CounterResetHint != histogram.GaugeType {
-		h.CounterResetHint = histogram.UnknownCounterReset
-	}
+	h.CounterResetHint = c.hint(t, h.CounterResetHint)
 	return t, h
+}
+
+// hint takes back that there was no reset before the first sample of a chunk: the
+// chunk that it was compared with may not be the one before it any more.
+func (c *chain) hint(t int64, h histogram.CounterResetHint) histogram.CounterResetHint {
+	if t == c.start && h == histogram.NotCounterReset {
+		return histogram.UnknownCounterReset
+	}
+	return h
 }
 
 type chunkQuerier struct{ querier }
