@@ -78,5 +78,3 @@ func (d *decoder) text(b []byte) (string, error) {
 	}
 	return s, nil
 }
-
-const maxErrs = 5 // of a request, for people, who read no more
