@@ -1,0 +1,13 @@
+// Command minitruectl is the operator's tool: it simulates sensors, measures servers, checks that what was
+// acknowledged is there, and looks into write-ahead logs and blocks.
+//
+//	minitruectl simulate                sensors over MQTT
+//	minitruectl bench load|query|mqtt   measure a server, MiniTrue or a peer
+//	minitruectl bench check             read back what a load was told is stored
+//	minitruectl wal dump|repair         the write-ahead log
+//	minitruectl block inspect           a block on disk
+//	minitruectl health                  is a node ready?
+//
+// Flags are kebab-case, and accept underscores. An answer of "no" (a lost sample, a damaged
+// block, a node that is not ready) is exit code 1.
+package main
