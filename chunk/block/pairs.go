@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/zeebo/xxh3"
 )
 
@@ -36,7 +36,7 @@ func (p *pairs) value(pair uint32) string {
 	return view(p.slab[start:p.end[pair]])
 }
 
-func (p *pairs) isMetric(pair uint32) bool { return p.names[p.name[pair]] == labels.MetricName }
+func (p *pairs) isMetric(pair uint32) bool { return p.names[p.name[pair]] == model.MetricNameLabel }
 
 // nameNumber numbers a label name.
 func (p *pairs) nameNumber(name string) uint32 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/parquet-go/parquet-go"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -183,12 +184,12 @@ func labelSet(set []labels.Label, row parquet.Row) ([]labels.Label, error) {
 	}
 	if metric != "" {
 		i := 0
-		for i < len(set) && set[i].Name < labels.MetricName {
+		for i < len(set) && set[i].Name < model.MetricNameLabel {
 			i++
 		}
 		set = append(set, labels.Label{})
 		copy(set[i+1:], set[i:])
-		set[i] = labels.Label{Name: labels.MetricName, Value: metric}
+		set[i] = labels.Label{Name: model.MetricNameLabel, Value: metric}
 	}
 	return set, nil
 }

@@ -17,6 +17,7 @@
 // # Locks
 //
 // gate is held for reading while a batch goes into the log and the memtable, and for
-// writing while they are exchanged. viewMu guards what readers see and is held
-// for moments only. They are taken in that order; no lock is held during an fsync.
+// writing while they are exchanged, for as long as it takes to begin a log segment. viewMu
+// guards what readers see and is held for moments only. They are taken in that order. An append
+// holds none of them while it waits for its fsync.
 package store

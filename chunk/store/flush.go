@@ -28,7 +28,7 @@ func (s *Store) exchange() error {
 	}
 	old := s.active
 	old.end = end
-	s.active, s.born = newTable(), s.o.Now()
+	s.active = newTable(s.o.Now())
 	s.viewMu.Lock()
 	s.tables = slices.Insert(s.tables, 0, s.active)
 	s.room.Broadcast()
@@ -86,17 +86,25 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 func (s *Store) freezeIfDue() error {
+	if !s.due() {
+		return nil
+	}
 	s.gate.Lock()
 	defer s.gate.Unlock()
+	return s.exchange()
+}
+
+// due reports whether the active memtable is full, old, or has a long log.
+func (s *Store) due() bool {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
 	now := s.o.Now()
 	if s.active.Samples() == 0 {
-		s.born = now
-		return nil
+		s.active.born.Store(now.UnixNano())
+		return false
 	}
-	if s.active.Bytes() < s.o.MemtableBytes && now.Sub(s.born) < s.o.FlushAge && s.wal.Size() < maxLog {
-		return nil
-	}
-	return s.exchange()
+	age := time.Duration(now.UnixNano() - s.active.born.Load())
+	return s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog
 }
 
 // Flush writes everything in memory to blocks.
@@ -243,7 +251,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 	if w == nil {
 		return nil, nil
 	}
-	meta, err := w.Commit(1, nil)
+	meta, err := w.Commit(0, nil)
 	if err != nil {
 		return nil, err
 	}

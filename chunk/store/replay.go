@@ -30,7 +30,6 @@ func (s *Store) replay() error {
 		return err
 	}
 	s.wal = w
-	s.born = s.o.Now()
 	took := s.o.Now().Sub(start)
 	s.m.replay.Set(took.Seconds())
 	s.o.Logger.Info("replayed the log", "samples", s.active.Samples(), "series", s.registry.Count(), "blocks", len(s.blocks), "duration", took)

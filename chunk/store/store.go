@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"golang.org/x/sync/errgroup"
@@ -30,9 +29,8 @@ type Store struct {
 	exemplars *exemplars
 	metadata  *metadata
 
-	gate   sync.RWMutex // see the package comment; guards active and born
+	gate   sync.RWMutex // see the package comment; guards active
 	active *table
-	born   time.Time  // when the active memtable got its first sample, about
 	logMu  sync.Mutex // held while keys are written to the log
 
 	viewMu sync.Mutex // guards tables and blocks
@@ -54,7 +52,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		dir: dir, o: o, registry: head.NewRegistry(), active: newTable(),
+		dir: dir, o: o, registry: head.NewRegistry(), active: newTable(o.Now()),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
 		full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/head"
@@ -13,11 +14,13 @@ import (
 type table struct {
 	*head.Memtable
 	users atomic.Int64
-	end   uint64 // when frozen: its log lies in the segments below this one
+	born  atomic.Int64 // when it was last empty, about; Unix ns
+	end   uint64       // when frozen: its log lies in the segments below this one
 }
 
-func newTable() *table {
+func newTable(now time.Time) *table {
 	t := &table{Memtable: head.NewMemtable()}
+	t.born.Store(now.UnixNano())
 	t.users.Store(1)
 	return t
 }

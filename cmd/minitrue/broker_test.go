@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -71,7 +72,7 @@ func TestMosquitto(t *testing.T) {
 	n := startNode(t, "--broker=tcp://"+broker, "--node-id=gateway")
 	proc.Until(t, "the node has subscribed", func() error {
 		if !strings.Contains(n.Output(), "msg=subscribed") {
-			return fmt.Errorf("it has not")
+			return errors.New("it has not")
 		}
 		return nil
 	})
@@ -95,16 +96,16 @@ func TestMosquitto(t *testing.T) {
 	}
 
 	c := sensor(t, broker, "publisher")
-	base, sent := time.Now().Add(-time.Hour).UnixMilli(), 0
-	publish := func(messages int) {
-		t.Helper()
+	base, sent, before := time.Now().Add(-time.Hour).UnixMilli(), 0, int64(0)
+	publish := func(messages int) error {
 		for range messages {
 			payload := fmt.Sprintf(`{"device_id":"m2","timestamp":%d,"value":%d}`, base+int64(sent), sent)
 			if err := send(c, "iot/sensors/sequence", payload); err != nil {
-				t.Fatal(err)
+				return err
 			}
 			sent++
 		}
+		return nil
 	}
 	for _, away := range []func(){
 		func() { n.Kill(t) },
@@ -114,18 +115,29 @@ func TestMosquitto(t *testing.T) {
 			}
 		},
 	} {
-		publish(200)
-		stopped := make(chan struct{})
-		go func() {
-			defer close(stopped)
-			away()
-		}()
-		publish(200) // while it goes
-		<-stopped
-		publish(1200) // more than Mosquitto queues unless it is told to
+		published := make(chan error, 1)
+		go func() { published <- publish(500) }()
+		proc.Until(t, "it takes readings", func() error {
+			a, err := ask(n.url, "m2", "sequence", "count")
+			if err == nil && a.Count == before {
+				err = errors.New("there are none yet")
+			}
+			return err
+		})
+		away()
+		err := <-published
+		if err == nil {
+			err = publish(1200) // more than Mosquitto keeps unless it is told to
+		}
 		n.start(t)
-		publish(100)
+		if err == nil {
+			err = publish(100)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		untilCount(t, n, "m2", "sequence", int64(sent))
+		before = int64(sent)
 	}
 	if a, err := ask(n.url, "m2", "sequence", "sum"); err != nil || a.Result == nil || *a.Result != float64(sent*(sent-1)/2) {
 		t.Errorf("sum of 0 to %d: %+v, %v", sent-1, a, err)

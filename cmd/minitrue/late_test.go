@@ -22,7 +22,7 @@ func TestLateReadings(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	l := startLoad(ctx, t, n.url, 2000, 50_000)
-	fresh := &writer{device: "fresh", base: time.Now().Add(-time.Minute).UnixMilli(), client: sensor(t, n.mqtt, "fresh")}
+	fresh := newWriter(n, "fresh")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

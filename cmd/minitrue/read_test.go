@@ -121,5 +121,5 @@ func differ(want, got samples) error {
 
 // everything matches all series.
 func everything() *labels.Matcher {
-	return labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, "")
+	return labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, "")
 }

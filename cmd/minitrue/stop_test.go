@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -21,7 +20,7 @@ func TestStop(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	l := startLoad(ctx, t, n.url, 1000, 50_000)
-	w := &writer{device: "writer", base: time.Now().Add(-time.Hour).UnixMilli(), client: sensor(t, n.mqtt, "writer")}
+	w := newWriter(n, "writer")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -24,9 +24,9 @@
 // The result is null when the count is 0: an unknown device or metric is no error.
 // NaN and infinities, which JSON numbers cannot say, are the strings "NaN",
 // "+Inf" and "-Inf". Stale markers do not count. NaN is left out of min and max,
-// and makes a sum NaN. Native histograms are counted, and make all else NaN.
+// and makes a sum NaN. Native histograms are left out.
 //
 // An error is {"error": "…", "field": "operation"}, the field only where one is
-// to blame. 400 is a malformed request, 413 one over 1 MiB, 415 one that is not
-// JSON, 503 says that it may be tried again.
+// to blame. 400 is a malformed request, 413 one over 1 MiB, 415 one that says
+// that it is not JSON (what curl -d says is passed over), 503 says that it may be tried again.
 package aggregate

@@ -148,7 +148,8 @@ func read(w http.ResponseWriter, r *http.Request) ([]byte, *httpError) {
 		return nil, errorf(http.StatusMethodNotAllowed, "", "the method %s is not allowed, use POST", r.Method)
 	}
 	if t := r.Header.Get("Content-Type"); t != "" {
-		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" {
+		// curl -d says that it sends a form unless it is told otherwise.
+		if media, _, err := mime.ParseMediaType(t); err != nil || media != "application/json" && media != "application/x-www-form-urlencoded" {
 			return nil, errorf(http.StatusUnsupportedMediaType, "", "the content type %q is not supported, use application/json", t)
 		}
 	}

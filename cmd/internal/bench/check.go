@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 
@@ -150,7 +151,7 @@ func (c *checker) query(first, last int) *prompb.Query {
 		StartTimestampMs: c.Shape.Start - margin,
 		EndTimestampMs:   c.Shape.End() + margin,
 		Matchers: []*prompb.LabelMatcher{
-			{Type: prompb.LabelMatcher_RE, Name: labels.MetricName, Value: strings.Join(workload.Metrics(), "|")},
+			{Type: prompb.LabelMatcher_RE, Name: model.MetricNameLabel, Value: strings.Join(workload.Metrics(), "|")},
 			{Type: prompb.LabelMatcher_RE, Name: "device_id", Value: strings.Join(devices, "|")},
 		},
 	}

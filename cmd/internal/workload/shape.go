@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -82,7 +83,7 @@ func Labels(series int) labels.Labels {
 	device := series / len(sensors)
 	building := device % Buildings
 	return labels.FromStrings(
-		labels.MetricName, sensors[series%len(sensors)].name,
+		model.MetricNameLabel, sensors[series%len(sensors)].name,
 		"building", Building(building),
 		"device_id", Device(series),
 		"model", "model-"+strconv.Itoa(device%models),
@@ -97,7 +98,7 @@ func Lookup(ls labels.Labels) (series int, ok bool) {
 	if err != nil || device < 0 {
 		return 0, false
 	}
-	name := ls.Get(labels.MetricName)
+	name := ls.Get(model.MetricNameLabel)
 	for m, s := range sensors {
 		if s.name == name {
 			series = device*len(sensors) + m
