@@ -28,7 +28,7 @@ func (s *Store) openBlocks() error {
 		return err
 	}
 	for _, id := range ids {
-		b, err := block.Open(s.blockDir(id), block.Options{})
+		b, err := block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger})
 		if err != nil {
 			if err := s.quarantine(id, err); err != nil {
 				return err
@@ -141,7 +141,7 @@ func (s *Store) compact(ctx context.Context, ids []ulid.ULID) error {
 	if err != nil {
 		return err
 	}
-	b, err := block.Open(s.blockDir(meta.ULID), block.Options{})
+	b, err := block.Open(s.blockDir(meta.ULID), block.Options{Logger: s.o.Logger})
 	if err != nil {
 		return err
 	}

@@ -256,5 +256,5 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 		return nil, err
 	}
 	w = nil
-	return block.Open(s.blockDir(meta.ULID), block.Options{})
+	return block.Open(s.blockDir(meta.ULID), block.Options{Logger: s.o.Logger})
 }
