@@ -201,10 +201,6 @@ func readSegment(b []byte, f func(off int64, typ Type, rec []byte) error) (end i
 		if reason != nil {
 			return end, reason, nil
 		}
-		if fr.typ == Commit {
-			end += fr.size
-			continue
-		}
 		if err := f(end, fr.typ, fr.rec); err != nil {
 			return end, nil, err
 		}

@@ -1,6 +1,8 @@
 package wal
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -18,6 +20,9 @@ func (w *WAL) replaySegment(n uint64, last bool, replay func(uint64, Type, []byt
 		return &CorruptError{path, 0, err.Error()}
 	}
 	end, reason, err := readSegment(b, func(off int64, typ Type, rec []byte) error {
+		if typ == Commit {
+			return nil
+		}
 		if err := replay(n, typ, rec); err != nil {
 			return &CorruptError{path, off, err.Error()}
 		}
@@ -80,6 +85,30 @@ func (w *WAL) cut(path string, end int64, why error) error {
 		return fmt.Errorf("repair %s: %w", path, err)
 	}
 	return nil
+}
+
+// Scan calls f for every good frame of a segment, Commits too, and changes nothing. It
+// returns the offset behind the last one, and an error that says what ends it there unless
+// it is the end of the file or zeros. rest counts the bytes behind it up to the last that is not zero.
+func Scan(path string, f func(off int64, typ Type, rec []byte) error) (end int64, rest int, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(b) < headerSize {
+		return 0, 0, fmt.Errorf("%s: the header is cut short", path)
+	}
+	if _, err := checkHeader(b, binary.LittleEndian.Uint64(b[8:])); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", path, err)
+	}
+	end, reason, err := readSegment(b, f)
+	if err == nil && !errors.Is(reason, errEnd) {
+		err = reason
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: offset %d: %w", path, end, err)
+	}
+	return end, len(bytes.TrimRight(b[min(end, int64(len(b))):], "\x00")), err
 }
 
 // Repair makes a damaged log usable: every damaged segment is copied to

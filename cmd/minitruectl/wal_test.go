@@ -110,7 +110,7 @@ func TestWALDamageAndRepair(t *testing.T) {
 }
 
 func FuzzWALDump(f *testing.F) {
-	f.Add([]byte(walMagic))
+	f.Add([]byte("MTWAL001"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		path := filepath.Join(t.TempDir(), "000000000001.wal")
 		if err := os.WriteFile(path, b, 0o600); err != nil {

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -16,8 +13,7 @@ import (
 	"github.com/minitrue/minitrue/chunk/wal"
 )
 
-// dumper prints segments. It reads frames by the format that package wal documents and not by that package's
-// own code, which repairs what it reads.
+// dumper prints segments.
 type dumper struct {
 	w       io.Writer
 	summary bool
@@ -26,52 +22,21 @@ type dumper struct {
 	bytes   int64
 }
 
-const (
-	walMagic       = "MTWAL001"
-	walHeader      = 24 // magic, number, flags, crc
-	walFrameHeader = 9  // crc, length, type
-)
-
 // segment prints the records of one file up to the first frame that is not good.
 func (d *dumper) segment(path string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
 	name := filepath.Base(path)
-	if len(b) < walHeader || string(b[:len(walMagic)]) != walMagic {
-		return fmt.Errorf("%s: not a log segment of this version", path)
+	end, rest, err := wal.Scan(path, func(off int64, typ wal.Type, rec []byte) error {
+		return d.record(name, off, typ, rec)
+	})
+	d.bytes += end
+	if err == nil && rest > 0 {
+		fmt.Fprintf(d.w, "%s %d %d bytes behind the last frame are not zero: an interrupted write, if this is the last segment\n", name, end, rest)
 	}
-	table := crc32.MakeTable(crc32.Castagnoli)
-	if crc32.Checksum(b[:walHeader-4], table) != binary.LittleEndian.Uint32(b[walHeader-4:]) {
-		return fmt.Errorf("%s: the header is damaged", path)
-	}
-	off := walHeader
-	for ; off+walFrameHeader <= len(b); off += walFrameHeader + int(binary.LittleEndian.Uint32(b[off+4:])) {
-		f := b[off:]
-		if len(bytes.Trim(f[:walFrameHeader], "\x00")) == 0 {
-			break // filled with zeros in advance
-		}
-		n := uint64(binary.LittleEndian.Uint32(f[4:]))
-		if n > uint64(len(f)-walFrameHeader) {
-			return fmt.Errorf("%s: offset %d: the length of %d leads beyond the end of the segment", path, off, n)
-		}
-		if crc32.Checksum(f[4:walFrameHeader+n], table) != binary.LittleEndian.Uint32(f) {
-			return fmt.Errorf("%s: offset %d: checksum mismatch", path, off)
-		}
-		if err := d.record(name, off, wal.Type(f[8]), f[walFrameHeader:walFrameHeader+n]); err != nil {
-			return fmt.Errorf("%s: offset %d: %w", path, off, err)
-		}
-	}
-	d.bytes += int64(off)
-	if rest := bytes.TrimRight(b[off:], "\x00"); len(rest) > 0 {
-		fmt.Fprintf(d.w, "%s %d %d bytes behind the last frame are not zero: an interrupted write, if this is the last segment\n", name, off, len(rest))
-	}
-	return nil
+	return err
 }
 
 // record prints what is in one frame.
-func (d *dumper) record(name string, off int, typ wal.Type, rec []byte) error {
+func (d *dumper) record(name string, off int64, typ wal.Type, rec []byte) error {
 	if d.records == nil {
 		d.records, d.items = map[wal.Type]int{}, map[wal.Type]int{}
 	}
