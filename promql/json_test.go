@@ -47,7 +47,7 @@ func TestFloatsAsPrometheus(t *testing.T) {
 		checkFloat(t, f)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 300_000 {
+	for range 50_000 {
 		checkFloat(t, math.Float64frombits(r.Uint64()))
 		checkFloat(t, float64(r.Int64N(1e7)-5e6)/math.Pow10(r.IntN(7)))
 		f := float64(r.Int64N(1e15)) / math.Pow10(r.IntN(16))
