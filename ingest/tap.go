@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/promql/cost"
 )
 
 // TapOptions of a tap. The zero value is usable.
@@ -179,13 +180,21 @@ func (t *Tap) remove(r *reader) {
 	t.readers.Store(&rs)
 }
 
+// parse refuses a selector that costs too much before it parses it.
+func (t *Tap) parse(selector string) ([]*labels.Matcher, error) {
+	if err := cost.Text(selector); err != nil {
+		return nil, err
+	}
+	return t.parser.ParseMetricSelector(selector)
+}
+
 // ServeHTTP streams to one reader. The parameters match[] and selector are PromQL series selectors; a
 // sample is sent when one of them matches, or when there are none.
 func (t *Tap) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r := &reader{tap: t, queue: make(chan tapped, t.o.Queue)}
 	q := req.URL.Query()
 	for _, s := range append(q["match[]"], q["selector"]...) {
-		ms, err := t.parser.ParseMetricSelector(s)
+		ms, err := t.parse(s)
 		if err != nil {
 			answerError(w, http.StatusBadRequest, fmt.Sprintf("selector %q: %v", clip(s, 256), err))
 			return

@@ -138,8 +138,10 @@ func TestTapRefuses(t *testing.T) {
 		defer res.Body.Close()
 		return res.StatusCode
 	}
-	if code := get(url.Values{"match[]": {`{`}}.Encode()); code != 400 {
-		t.Errorf("a bad selector: %d", code)
+	for _, bad := range []string{`{`, `{a=~"` + strings.Repeat("(a|b)?", 20_000) + `"}`} {
+		if code := get(url.Values{"match[]": {bad}}.Encode()); code != 400 {
+			t.Errorf("a bad selector: %d", code)
+		}
 	}
 	if code := get(""); code != 426 {
 		t.Errorf("no upgrade: %d", code)

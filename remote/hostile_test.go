@@ -221,6 +221,7 @@ func TestReadHostile(t *testing.T) {
 		{name: "text in snappy", plain: []byte("hello, world"), code: 400, text: "malformed protobuf"},
 		{name: "bad regular expression", plain: matcher(prompb.LabelMatcher_RE, "job", "a("), code: 400, text: "regular expression"},
 		{name: "huge repetition", plain: matcher(prompb.LabelMatcher_NRE, "job", "((a{1000}){1000}){1000}"), code: 400, text: "regular expression"},
+		{name: "an expression that takes gigabytes to match", plain: matcher(prompb.LabelMatcher_RE, "job", strings.Repeat("(a|b)?", 20_000)), code: 400, text: "too complex"},
 		{name: "unknown matcher", plain: matcher(9, "job", "a"), code: 400, text: `unknown type 9`},
 		{name: "unknown form", plain: query(&prompb.Query{}, 7, 8), code: 400, text: "STREAMED_XOR_CHUNKS"},
 		{name: "1,001 queries", plain: bytes.Repeat([]byte{0x0a, 0}, 1001), code: 400, text: "at most 1000"},

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
+
+	"github.com/minitrue/minitrue/promql/cost"
 )
 
 // maxQueries bounds the queries of a request. Prometheus sends one.
@@ -69,7 +71,7 @@ func parseMatchers(ps []*prompb.LabelMatcher) ([]*labels.Matcher, error) {
 		}
 		ms[i] = m
 	}
-	return ms, nil
+	return ms, cost.Matchers(ms...)
 }
 
 // parseHints never returns nil. Hints without times get those of the query.

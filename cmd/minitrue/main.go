@@ -63,6 +63,22 @@ func logger(f *flags) *slog.Logger {
 	return slog.New(h).With("node", f.NodeID)
 }
 
+// promqlVersion is the version of Prometheus whose engine and API these are, as it calls itself: its
+// module v0.316.0 is Prometheus 3.16.0. Grafana chooses by it what to ask.
+func promqlVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, m := range info.Deps {
+		var minor, patch int
+		if n, _ := fmt.Sscanf(m.Version, "v0.%d.%d", &minor, &patch); m.Path == "github.com/prometheus/prometheus" && n == 2 {
+			return fmt.Sprintf("%d.%d.%d", minor/100, minor%100, patch)
+		}
+	}
+	return ""
+}
+
 func buildVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && version == "dev" && info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version

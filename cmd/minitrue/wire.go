@@ -99,7 +99,7 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 		Queryable: g.store, Exemplars: g.store, Metadata: g.store,
 		Timeout: f.QueryTimeout, Concurrency: f.QueryConcurrency, MaxSamples: f.QueryMaxSamples, Lookback: f.Lookback,
 		Flags: f.given, Config: f.config.String(), Retention: f.Retention, Started: started,
-		Build:  promql.BuildInfo{Application: "minitrue", Version: buildVersion()},
+		Build:  promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
 		TSDB:   g.tsdbStatus,
 		Logger: log, Registerer: reg,
 	})
