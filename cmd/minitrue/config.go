@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/crypto/bcrypt"
 )
 
 // config is the file of --config: what is too rare or too long for a flag.
@@ -51,7 +53,37 @@ func readConfig(path string) (c config, err error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("%s: there is more than one YAML document", path)
+	}
+	if err := c.check(); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
 	return c, nil
+}
+
+func (c config) check() error {
+	l := c.Limits
+	for name, n := range map[string]int64{
+		"labels": int64(l.Labels), "label_name_bytes": int64(l.LabelNameBytes), "label_value_bytes": int64(l.LabelValueBytes),
+		"request_bytes": l.RequestBytes, "packet_bytes": int64(l.PacketBytes), "connections": int64(l.Connections),
+	} {
+		if n < 0 {
+			return fmt.Errorf("limits: %s: %d is negative", name, n)
+		}
+	}
+	if strings.ContainsAny(c.MQTT.Prefix, "+#") {
+		return fmt.Errorf("mqtt: prefix: %q has a wildcard", c.MQTT.Prefix)
+	}
+	for i, u := range c.MQTT.Users {
+		if u.Name == "" {
+			return fmt.Errorf("mqtt: users: user %d has no name", i+1)
+		}
+		if _, err := bcrypt.Cost([]byte(u.Hash)); err != nil {
+			return fmt.Errorf("mqtt: users: %s: password_bcrypt is not a bcrypt hash, as htpasswd -nB makes: %w", u.Name, err)
+		}
+	}
+	return nil
 }
 
 // String returns the configuration as YAML, without secrets.

@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/units"
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/spf13/pflag"
 )
 
@@ -66,49 +70,102 @@ var trailingNumber = regexp.MustCompile(`[0-9]+$`)
 
 // settle checks the flags and works out what follows from them. An error names the flag.
 func (f *flags) settle(s *pflag.FlagSet) (err error) {
-	bad := func(flag string, err error) error { return fmt.Errorf("--%s: %w", flag, err) }
-	if f.Mode != "all" && f.Mode != "ingestion" && f.Mode != "query" {
-		return bad("mode", fmt.Errorf("%q is not one of ingestion, query, all", f.Mode))
-	}
-	if f.LogFormat != "text" && f.LogFormat != "json" {
-		return bad("log-format", fmt.Errorf("%q is not one of text, json", f.LogFormat))
-	}
-	if err := f.level.UnmarshalText([]byte(f.LogLevel)); err != nil {
-		return bad("log-level", err)
-	}
-	switch f.WALSync {
-	case "commit":
-	case "interval":
-		f.walInterval = 200 * time.Millisecond
-	default:
-		return bad("wal-sync", fmt.Errorf("%q is not one of commit, interval", f.WALSync))
-	}
-	if f.Retention != "0" {
-		d, err := model.ParseDuration(f.Retention)
-		if err != nil {
-			return bad("retention", err)
-		}
-		f.retention = time.Duration(d)
-	}
-	if f.retentionSize, err = size(f.RetentionSize); err != nil {
-		return bad("retention-size", err)
-	}
-	if f.memtableSize, err = size(f.MemtableSize); err != nil {
-		return bad("memtable-size", err)
-	}
-	if f.memtableSize < 1<<20 {
-		return bad("memtable-size", fmt.Errorf("%s is less than 1MB", f.MemtableSize))
-	}
-	if f.Demo && (f.Broker != "" || f.MQTTListen == "none") {
-		return bad("demo", fmt.Errorf("simulated sensors publish through this node's own broker: leave out --broker and --mqtt-listen=none"))
-	}
-	if f.config, err = readConfig(f.Config); err != nil {
-		return bad("config", err)
-	}
 	f.settlePorts(s)
+	steps := []struct {
+		flag  string
+		check func() error
+	}{
+		{"mode", func() error { return oneOf(f.Mode, "ingestion", "query", "all") }},
+		{"log-format", func() error { return oneOf(f.LogFormat, "text", "json") }},
+		{"log-level", func() error { return f.level.UnmarshalText([]byte(f.LogLevel)) }},
+		{"wal-sync", f.settleSync},
+		{"retention", f.settleRetention},
+		{"retention-size", func() error { f.retentionSize, err = size(f.RetentionSize); return err }},
+		{"memtable-size", f.settleMemtable},
+		{"port", func() error { return port(f.Port) }},
+		{"tcp-port", func() error { return port(f.TCPPort) }},
+		{"broker", func() error { return brokerURL(f.Broker) }},
+		{"mqtt-listen", f.checkMQTTListen},
+		{"device-label", func() error { return check(f.DeviceLabel != "", "it must not be empty") }},
+		{"max-future", func() error { return check(f.MaxFuture >= 0, "%v is negative", f.MaxFuture) }},
+		{"query-timeout", func() error { return check(f.QueryTimeout > 0, "%v is not a time to wait", f.QueryTimeout) }},
+		{"query-lookback", func() error { return check(f.Lookback > 0, "%v is not a time to look back", f.Lookback) }},
+		{"query-concurrency", func() error { return check(f.QueryConcurrency > 0, "%d is not more than 0", f.QueryConcurrency) }},
+		{"query-max-samples", func() error { return check(f.QueryMaxSamples > 0, "%d is not more than 0", f.QueryMaxSamples) }},
+		{"web.config.file", func() error { return web.Validate(f.WebConfig) }},
+		{"demo", f.checkDemo},
+		{"config", func() error { f.config, err = readConfig(f.Config); return err }},
+	}
+	for _, step := range steps {
+		if err := step.check(); err != nil {
+			return fmt.Errorf("--%s: %w", step.flag, err)
+		}
+	}
 	f.given = map[string]string{}
 	s.VisitAll(func(x *pflag.Flag) { f.given[x.Name] = x.Value.String() })
 	return nil
+}
+
+func check(ok bool, format string, args ...any) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+func oneOf(s string, allowed ...string) error {
+	return check(slices.Contains(allowed, s), "%q is not one of %s", s, strings.Join(allowed, ", "))
+}
+
+func port(n int) error {
+	return check(0 <= n && n <= 65535, "%d is not a port, which is 0 to 65535", n)
+}
+
+func (f *flags) settleSync() error {
+	if f.WALSync == "interval" {
+		f.walInterval = 200 * time.Millisecond
+	}
+	return oneOf(f.WALSync, "commit", "interval")
+}
+
+func (f *flags) settleRetention() error {
+	if f.Retention == "0" {
+		return nil
+	}
+	d, err := model.ParseDuration(f.Retention)
+	f.retention = time.Duration(d)
+	return err
+}
+
+func (f *flags) settleMemtable() (err error) {
+	if f.memtableSize, err = size(f.MemtableSize); err != nil {
+		return err
+	}
+	return check(f.memtableSize >= 1<<20, "%s is less than 1MB", f.MemtableSize)
+}
+
+func brokerURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || oneOf(u.Scheme, "tcp", "mqtt", "ssl", "tls", "mqtts") != nil {
+		return fmt.Errorf("%q is not the URL of a broker, such as tcp://host:1883 or ssl://host:8883", s)
+	}
+	return nil
+}
+
+func (f *flags) checkMQTTListen() error {
+	if f.MQTTListen == "none" {
+		return nil
+	}
+	_, _, err := net.SplitHostPort(f.MQTTListen)
+	return check(err == nil, "%q is neither host:port nor none", f.MQTTListen)
+}
+
+func (f *flags) checkDemo() error {
+	return check(!f.Demo || f.ingests() && f.Broker == "" && f.MQTTListen != "none",
+		"simulated sensors publish through this node's own broker: leave out --broker, --mqtt-listen=none and --mode=query")
 }
 
 // settlePorts moves the default ports by the number that the node's name ends in, so that
@@ -133,6 +190,9 @@ func size(s string) (int64, error) {
 		return 0, nil
 	}
 	n, err := units.ParseBase2Bytes(s)
+	if err == nil && n < 0 {
+		err = fmt.Errorf("%s is negative, or too much", s)
+	}
 	return int64(n), err
 }
 

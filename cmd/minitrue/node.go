@@ -116,7 +116,7 @@ MiniTrue is running:
 
 Try:
   curl -s http://%[1]s/query -d '{"device_id":"device-1","metric_name":"temperature","operation":"avg","start_time":0,"end_time":0}'
-  curl -s 'http://%[1]s/api/v1/query?query=avg_over_time(temperature[1m])'
+  curl -sg 'http://%[1]s/api/v1/query?query=avg_over_time(temperature[1m])'
   mosquitto_pub -h %[4]s -p %[5]s -q 1 -t iot/sensors/temperature -m '{"device_id":"mine","metric_name":"temperature","value":21.5}'
 
 `, httpAddr, mqttAddr, data, host, port)
