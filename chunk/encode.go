@@ -145,16 +145,26 @@ func (e *Encoder) appended(c chunkenc.Chunk, recoded bool, app chunkenc.Appender
 	return nil
 }
 
-// Rewrite merges the samples of chunks of one series, which are sorted by MinTime and may overlap, into
-// chunks that do not, in time order. Chunks that overlap no other are passed
-// on as they are.
-func Rewrite(dst, chunks []Chunk) ([]Chunk, error) {
+// Rewrite merges the samples of chunks of one series, which are sorted by MinTime and may
+// overlap, into chunks that do not, in time order. Chunks that overlap no other are
+// passed on as they are.
+func Rewrite(dst, chunks []Chunk) ([]Chunk, error) { return Regroup(dst, chunks, overlapping) }
+
+// overlapping returns how many of the first chunks overlap each other, 1 for none.
+func overlapping(chunks []Chunk) int {
+	n, end := 1, chunks[0].MaxTime
+	for n < len(chunks) && chunks[n].MinTime <= end {
+		end = max(end, chunks[n].MaxTime)
+		n++
+	}
+	return n
+}
+
+// Regroup appends chunks of one series, sorted by MinTime, to dst. As many of the first as
+// group says are merged and encoded anew, and so on with the rest; one alone is passed on.
+func Regroup(dst, chunks []Chunk, group func(chunks []Chunk) int) ([]Chunk, error) {
 	for len(chunks) > 0 {
-		n, end := 1, chunks[0].MaxTime
-		for n < len(chunks) && chunks[n].MinTime <= end {
-			end = max(end, chunks[n].MaxTime)
-			n++
-		}
+		n := group(chunks)
 		if n == 1 {
 			dst = append(dst, chunks[0])
 		} else {

@@ -1,41 +1,14 @@
 package compact
 
-import (
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-
-	"github.com/minitrue/minitrue/chunk"
-)
+import "github.com/minitrue/minitrue/chunk"
 
 // small is what a chunk has fewer samples than to be joined to a neighbour.
 const small = chunk.MaxSamples / 2
 
 // join appends chunks, which do not overlap, to dst; small ones become one with their neighbours as
-// long as that has at most chunk.MaxSamples and lies in one window.
-func join(dst, chunks []chunk.Chunk) ([]chunk.Chunk, error) {
-	for len(chunks) > 0 {
-		n := run(chunks)
-		if n == 1 {
-			dst = append(dst, chunks[0])
-		} else {
-			its := make([]chunkenc.Iterator, n)
-			for i, c := range chunks[:n] {
-				d, err := c.Decode()
-				if err != nil {
-					return nil, err
-				}
-				its[i] = d.Iterator(nil)
-			}
-			// Merge of what does not overlap is one after the other, with the counter
-			// reset hints at the seams taken back.
-			var err error
-			if dst, err = chunk.Encode(dst, chunk.Merge(its...)); err != nil {
-				return nil, err
-			}
-		}
-		chunks = chunks[n:]
-	}
-	return dst, nil
-}
+// long as that has at most chunk.MaxSamples and lies in one window. Merging what does not overlap puts one
+// behind the other, with the counter reset hints at the seams taken back.
+func join(dst, chunks []chunk.Chunk) ([]chunk.Chunk, error) { return chunk.Regroup(dst, chunks, run) }
 
 // run returns how many of the first chunks are to become one.
 func run(chunks []chunk.Chunk) int {

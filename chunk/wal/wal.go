@@ -119,46 +119,6 @@ func Open(dir string, o Options, replay func(segment uint64, typ Type, rec []byt
 
 func (w *WAL) path(n uint64) string { return filepath.Join(w.dir, segmentName(n)) }
 
-// open starts segment n. The caller holds commit, or is alone.
-func (w *WAL) open(n uint64) error {
-	f, err := w.o.Create(w.path(n), w.o.SegmentSize)
-	if err != nil {
-		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
-	}
-	flags := uint32(0)
-	if w.failed {
-		flags = afterFailure
-	}
-	if _, err := f.WriteAt(appendHeader(nil, n, flags), 0); err != nil {
-		f.Close()
-		return fmt.Errorf("write log segment %s: %w", w.path(n), err)
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return fmt.Errorf("sync log segment %s: %w", w.path(n), err)
-	}
-	if err := syncDir(w.dir); err != nil {
-		f.Close()
-		return fmt.Errorf("sync log folder: %w", err)
-	}
-	w.file, w.number, w.offset, w.durable, w.failed = f, n, headerSize, headerSize, false
-	return nil
-}
-
-// seal ends the open segment: synced, and no longer than what is in it.
-func (w *WAL) seal() error {
-	if w.file == nil {
-		return nil
-	}
-	err := errors.Join(w.file.Truncate(w.offset), w.file.Sync())
-	if err != nil {
-		return fmt.Errorf("seal log segment %s: %w", w.path(w.number), err)
-	}
-	err = w.file.Close()
-	w.file = nil
-	return err
-}
-
 // Append copies a record into the log's memory. It is durable when Sync of the
 // returned position has returned nil.
 func (w *WAL) Append(typ Type, rec []byte) (Position, error) {
@@ -254,74 +214,6 @@ func (w *WAL) writeOut(buf []byte, sync bool) error {
 	w.durable = w.offset
 	w.synced.Store(uint64(w.written))
 	return nil
-}
-
-// fail gives the open segment up: after a failed write or fsync nothing in it beyond
-// the durable offset can be believed, and later records may refer to ones that are lost.
-func (w *WAL) fail(l span) {
-	w.m.errors.Inc()
-	w.lose(l)
-	w.failed = true
-	if w.file != nil {
-		if err := w.file.Close(); err != nil {
-			w.o.Logger.Error("log segment could not be closed", "path", w.path(w.number), "err", err)
-		}
-		w.file = nil
-	}
-}
-
-// lose notes that what waited is gone.
-func (w *WAL) lose(l span) {
-	if n := len(w.lost); n > 0 && w.lost[n-1].to == l.from {
-		w.lost[n-1].to = l.to
-	} else if l.to > l.from {
-		w.lost = append(w.lost, l)
-	}
-	w.failures.Add(1)
-}
-
-// Rotate makes everything appended so far durable and begins a new segment. It
-// returns its number: all records appended before are in lower ones, all
-// appended after in this and higher ones. After a failed write it begins anew: what was appended
-// since is lost, and later records must not refer to any record before. The caller
-// keeps others from appending meanwhile.
-func (w *WAL) Rotate() (uint64, error) {
-	w.commit.Lock()
-	defer w.commit.Unlock()
-	if err := w.write(true); err != nil && !w.failed {
-		return 0, err
-	}
-	err := w.seal()
-	if err == nil {
-		err = w.open(w.number + 1)
-	}
-	if err != nil {
-		w.fail(span{w.written, w.written})
-		return 0, err
-	}
-	return w.number, nil
-}
-
-// Drop removes all segments below number n.
-func (w *WAL) Drop(n uint64) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for ; w.first < n; w.first++ {
-		if err := os.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("drop log segment: %w", err)
-		}
-	}
-	return syncDir(w.dir)
-}
-
-// Size is how many bytes the log has on disk, about: full segments and what is in the open one.
-func (w *WAL) Size() int64 {
-	w.commit.Lock()
-	number, offset := w.number, w.offset
-	w.commit.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return int64(number-w.first)*w.o.SegmentSize + offset
 }
 
 // Run syncs every Interval until ctx ends. Without an Interval it only waits.

@@ -79,7 +79,7 @@ func TestConcurrentAppendsAllReplay(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	_, got := open(t, dir, Options{})
+	_, got := open(t, dir, Options{SegmentSize: 4096})
 	slices.Sort(got)
 	if got = slices.Compact(got); len(got) != 800 {
 		t.Fatalf("%d records of 800", len(got))
@@ -101,7 +101,7 @@ func TestDropRemovesWhatWasBeforeARotation(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w, got := open(t, dir, Options{})
+	w, got := open(t, dir, Options{SegmentSize: 4096})
 	if !slices.Equal(got, []string{"d"}) {
 		t.Fatalf("replayed %q", got)
 	}
@@ -129,12 +129,12 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, segmentName(1)), torn, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			w, got := open(t, dir, Options{})
+			w, got := open(t, dir, Options{SegmentSize: 4096})
 			if !slices.Equal(got, []string{"first", "second"}) {
 				t.Fatalf("cut at %d: replayed %q", cut, got)
 			}
 			put(t, w, "third")
-			if _, got = open(t, dir, Options{}); !slices.Equal(got, []string{"first", "second", "third"}) {
+			if _, got = open(t, dir, Options{SegmentSize: 4096}); !slices.Equal(got, []string{"first", "second", "third"}) {
 				t.Fatalf("cut at %d, second start: replayed %q", cut, got)
 			}
 		}
@@ -161,7 +161,7 @@ func TestFlippedBitIsNeverPassedOver(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(dir, Options{}, func(uint64, Type, []byte) error { return nil })
+		_, err := Open(dir, Options{SegmentSize: 4096}, func(uint64, Type, []byte) error { return nil })
 		var ce *CorruptError
 		if !errors.As(err, &ce) || ce.Path != path {
 			t.Fatalf("bit flipped at %d: error %v", at, err)
@@ -169,7 +169,7 @@ func TestFlippedBitIsNeverPassedOver(t *testing.T) {
 		if done, err := Repair(dir); err != nil || len(done) != 1 {
 			t.Fatalf("repair after a flip at %d: %v, %v", at, done, err)
 		}
-		_, got := open(t, dir, Options{})
+		_, got := open(t, dir, Options{SegmentSize: 4096})
 		if !slices.Contains(got, "third") || len(got) < 2 {
 			t.Fatalf("after the repair of a flip at %d: %q", at, got)
 		}
@@ -185,7 +185,7 @@ func TestMissingSegmentIsFound(t *testing.T) {
 	if err := os.Remove(w.path(2)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Open(dir, Options{}, func(uint64, Type, []byte) error { return nil })
+	_, err := Open(dir, Options{SegmentSize: 4096}, func(uint64, Type, []byte) error { return nil })
 	var ce *CorruptError
 	if !errors.As(err, &ce) {
 		t.Fatalf("error %v", err)
@@ -228,7 +228,7 @@ func (f *failing) Sync() error {
 
 // What was acknowledged replays, whatever failed in between and however the log was restarted.
 func TestFailuresLoseNothingAcknowledged(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		dir, d := t.TempDir(), &faultyDisk{}
 		o := Options{SegmentSize: 300, Create: d.create}
@@ -264,7 +264,7 @@ func TestFailuresLoseNothingAcknowledged(t *testing.T) {
 				w, _ = open(t, dir, o)
 			}
 		}
-		_, got := open(t, dir, Options{})
+		_, got := open(t, dir, Options{SegmentSize: 4096})
 		have := map[string]bool{}
 		for _, g := range got {
 			have[g] = true
