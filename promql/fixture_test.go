@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 	"github.com/prometheus/prometheus/util/teststorage"
 
@@ -95,8 +96,14 @@ func knownData() []testSeries {
 func loaded(t testing.TB) *teststorage.TestStorage {
 	t.Helper()
 	s := teststorage.New(t)
-	app := s.Appender(t.Context())
-	for i := range dataSteps {
+	fill(t, s.Appender(t.Context()), 0, dataSteps)
+	return s
+}
+
+// fill appends and commits the known data of some steps.
+func fill(t testing.TB, app storage.Appender, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
 		ts := dataStart + int64(i)*dataStep
 		for _, series := range knownData() {
 			p := series.at(i)
@@ -122,7 +129,6 @@ func loaded(t testing.TB) *teststorage.TestStorage {
 	if err := app.Commit(); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // serve runs an API over Prometheus's own storage with the known data.
