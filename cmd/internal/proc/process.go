@@ -43,6 +43,9 @@ func Start(t testing.TB, exe string, args ...string) *Process {
 	}()
 	t.Cleanup(func() {
 		p.kill()
+		if strings.Contains(p.Output(), "WARNING: DATA RACE") { // which the exit code of a killed program does not say
+			t.Errorf("%s has a data race", p.name)
+		}
 		if t.Failed() {
 			t.Logf("%s %s (%s) printed:\n%s", p.name, strings.Join(args, " "), p.cmd.ProcessState, tail(p.Output()))
 		}
