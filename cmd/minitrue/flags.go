@@ -86,7 +86,9 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		{"tcp-port", func() error { return port(f.TCPPort) }},
 		{"broker", func() error { return brokerURL(f.Broker) }},
 		{"mqtt-listen", f.checkMQTTListen},
-		{"device-label", func() error { return check(f.DeviceLabel != "", "it must not be empty") }},
+		{"device-label", func() error {
+			return check(f.DeviceLabel != "" && f.DeviceLabel != model.MetricNameLabel, "%q cannot name a device", f.DeviceLabel)
+		}},
 		{"max-future", func() error { return check(f.MaxFuture >= 0, "%v is negative", f.MaxFuture) }},
 		{"query-timeout", func() error { return check(f.QueryTimeout > 0, "%v is not a time to wait", f.QueryTimeout) }},
 		{"query-lookback", func() error { return check(f.Lookback > 0, "%v is not a time to look back", f.Lookback) }},

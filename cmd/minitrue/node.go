@@ -71,7 +71,7 @@ func (g *graph) runDoors(ctx context.Context, f *flags, log *slog.Logger, served
 		case <-ctx.Done():
 			return nil
 		case err := <-served:
-			served <- err // for close
+			served <- nil // for close
 			return err
 		}
 	})
@@ -79,7 +79,12 @@ func (g *graph) runDoors(ctx context.Context, f *flags, log *slog.Logger, served
 		doors.Go(func() error { return g.client.Run(ctx) })
 	}
 	if g.broker != nil {
-		doors.Go(func() error { return g.broker.Run(ctx) })
+		doors.Go(func() error {
+			if err := g.broker.Run(ctx); err != nil {
+				return fmt.Errorf("%w (the address is that of --mqtt-listen)", err)
+			}
+			return nil
+		})
 	}
 	if f.Demo {
 		doors.Go(func() error { return g.demo(ctx, f, log) })

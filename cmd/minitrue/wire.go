@@ -80,7 +80,7 @@ func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer
 		}
 		g.client = mqtt.NewClient(door, ring, mqtt.ClientOptions{
 			URL: f.Broker, ID: id, Username: m.Broker.Username, Password: m.Broker.Password,
-			Prefix: m.Prefix, Group: m.Broker.Group, Logger: log, Registerer: reg,
+			Prefix: m.Prefix, DeviceLabel: f.DeviceLabel, Group: m.Broker.Group, Logger: log, Registerer: reg,
 		})
 	case f.MQTTListen != "none":
 		var users []mqtt.User
@@ -88,7 +88,7 @@ func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer
 			users = append(users, mqtt.User{Name: u.Name, Hash: u.Hash, Publish: u.Publish, Subscribe: u.Subscribe})
 		}
 		g.broker = mqtt.NewBroker(door, ring, mqtt.BrokerOptions{
-			Listen: f.MQTTListen, Users: users, Prefix: m.Prefix, PacketMax: f.config.Limits.PacketBytes,
+			Listen: f.MQTTListen, Users: users, Prefix: m.Prefix, DeviceLabel: f.DeviceLabel, PacketMax: f.config.Limits.PacketBytes,
 			MaxConnections: f.config.Limits.Connections, Logger: log, Registerer: reg,
 		})
 	}

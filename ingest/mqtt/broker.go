@@ -23,6 +23,7 @@ type BrokerOptions struct {
 	TLS            *tls.Config   // nil means no TLS
 	Users          []User        // none means that anybody may do anything
 	Prefix         string        // of the topics that are stored; "" means iot/sensors
+	DeviceLabel    string        // that names the device of a series; "" means device_id
 	PacketMax      int           // bytes of a packet; 0 means 1 MiB
 	ConnectMax     int           // bytes of a CONNECT, before authentication; 0 means 64 KiB, or PacketMax when that is less
 	MaxConnections int           // 0 means 10,000

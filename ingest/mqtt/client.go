@@ -18,13 +18,14 @@ import (
 // ClientOptions of a subscription to a broker outside. The zero value reads from a
 // broker on this machine.
 type ClientOptions struct {
-	URL      string // tcp://host:1883 or ssl://host:8883; "" means tcp://127.0.0.1:1883
-	ID       string // of the session; stable, and different on each node; "" means minitrue
-	Username string
-	Password string
-	TLS      *tls.Config // nil means the system's defaults
-	Prefix   string      // of the topics to subscribe to; "" means iot/sensors
-	Group    string      // of the shared subscription: the broker gives each message to one of the group; "" means minitrue
+	URL         string // tcp://host:1883 or ssl://host:8883; "" means tcp://127.0.0.1:1883
+	ID          string // of the session; stable, and different on each node; "" means minitrue
+	Username    string
+	Password    string
+	TLS         *tls.Config // nil means the system's defaults
+	Prefix      string      // of the topics to subscribe to; "" means iot/sensors
+	DeviceLabel string      // that names the device of a series; "" means device_id
+	Group       string      // of the shared subscription: the broker gives each message to one of the group; "" means minitrue
 
 	// Alone subscribes without a group. Where the broker refuses shared subscriptions this is done by
 	// itself; a broker of MQTT 3.1.1 that does not know them takes $share for a
@@ -172,7 +173,7 @@ const never = math.MinInt64
 
 // receive only queues. While there is no room it blocks, and nothing more is read.
 func (c *Client) receive(_ paho.Client, msg paho.Message) {
-	var p parsed
+	p := parsed{label: c.o.DeviceLabel}
 	m := message{from: c, topic: msg.Topic(), payload: msg.Payload(), ref: msg, qos: msg.Qos()}
 	if c.prefix.has(m.topic) {
 		c.m.messages.Inc()

@@ -51,7 +51,7 @@ type conn struct {
 const maxOut = 4 << 20 // bytes that may wait for a reader; at least one packet always may
 
 func newConn(b *Broker, nc net.Conn) *conn {
-	return &conn{Conn: nc, b: b, hello: hello{max: b.o.ConnectMax}, gone: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return &conn{Conn: nc, b: b, hello: hello{max: b.o.ConnectMax}, said: parsed{label: b.o.DeviceLabel}, gone: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 // Read refuses to pass on a first packet that is no CONNECT or too large.

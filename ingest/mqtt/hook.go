@@ -163,7 +163,7 @@ func (h *hook) OnWillSent(_ *mochi.Client, pk packets.Packet) {
 	if !h.b.prefix.has(pk.TopicName) {
 		return
 	}
-	var p parsed
+	p := parsed{label: h.b.o.DeviceLabel}
 	h.b.read(&p, pk.TopicName, pk.Payload, false)
 	h.b.collect.add(message{topic: pk.TopicName, payload: pk.Payload}, &p)
 }

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ const maxName = 1024 // bytes of a metric name or a device id
 
 // parsed is what a message says. It is reused: reset keeps the memory.
 type parsed struct {
+	label string // that names the device; "" means device_id
 	keys  []byte // of all items, one after another
 	items []item
 	flaws []flaw
@@ -41,8 +43,14 @@ func (p *parsed) reset() {
 }
 
 func (p *parsed) add(metric, device string, t int64, v float64) {
+	label := cmp.Or(p.label, "device_id")
+	if label < "__name__" {
+		p.keys = series.AppendLabel(p.keys, label, device)
+	}
 	p.keys = series.AppendLabel(p.keys, "__name__", metric)
-	p.keys = series.AppendLabel(p.keys, "device_id", device)
+	if label > "__name__" {
+		p.keys = series.AppendLabel(p.keys, label, device)
+	}
 	p.items = append(p.items, item{len(p.keys), t, v})
 }
 

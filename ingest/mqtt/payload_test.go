@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
@@ -183,5 +185,18 @@ func BenchmarkParse(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Labels stay in order whatever the label of the device is called.
+func TestDeviceLabel(t *testing.T) {
+	for _, label := range []string{"Device", "sensor"} {
+		p := parsed{label: label}
+		p.parse(place{"temperature", "d1"}, []byte("21.5"), receipt0)
+		var b labels.ScratchBuilder
+		ls, err := series.ParseKey(p.keys, series.Limits{}, &b)
+		if err != nil || ls.Get(label) != "d1" || ls.Get("__name__") != "temperature" {
+			t.Errorf("%s: %v, %v", label, ls, err)
+		}
 	}
 }
