@@ -250,6 +250,9 @@ func (s *Store) awaitRoom(ctx context.Context) error {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	for s.tables[0].Bytes() >= 2*s.o.MemtableBytes {
+		if s.stuck.Load() {
+			return fmt.Errorf("append: %w: recent samples fill the memory and cannot be written to disk", series.ErrUnavailable)
+		}
 		if ctx.Err() != nil {
 			return fmt.Errorf("append: %w: recent samples fill the memory and are still being written to disk", series.ErrOverload)
 		}

@@ -68,12 +68,22 @@ func (s *Store) runFlush(ctx context.Context) error {
 			s.o.Logger.Error("the memtable could not be frozen", "err", err)
 			continue
 		}
-		if err := s.flushAll(ctx); err != nil && ctx.Err() == nil {
+		err := s.flushAll(ctx)
+		s.stick(err != nil)
+		if err != nil && ctx.Err() == nil {
 			s.m.flushErrors.Inc()
 			s.o.Logger.Error("recent samples could not be written to a block; they are safe in the log, and the next try is in some seconds", "err", err)
 			sleep(ctx, 5*time.Second)
 		}
 	}
+}
+
+// stick notes whether flushing works, and tells those who wait for room.
+func (s *Store) stick(stuck bool) {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	s.stuck.Store(stuck)
+	s.room.Broadcast()
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -94,7 +104,8 @@ func (s *Store) freezeIfDue() error {
 	return s.exchange()
 }
 
-// due reports whether the active memtable is full, old, or has a long log.
+// due reports whether the active memtable is full, old, or has a long log, and the one
+// before it is flushed: else memory would grow with every memtable that waits for a disk.
 func (s *Store) due() bool {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
@@ -104,7 +115,10 @@ func (s *Store) due() bool {
 		return false
 	}
 	age := time.Duration(now.UnixNano() - s.active.born.Load())
-	return s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog
+	s.viewMu.Lock()
+	waits := len(s.tables) > 1
+	s.viewMu.Unlock()
+	return !waits && (s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog)
 }
 
 // Flush writes everything in memory to blocks.

@@ -38,6 +38,7 @@ type Store struct {
 	blocks []*block.Block
 
 	broken  atomic.Bool   // the log failed; writes are refused until it is mended
+	stuck   atomic.Bool   // the last flush failed; writes are refused when memory is full
 	full    chan struct{} // a signal that a memtable wants to be frozen or flushed
 	merge   chan struct{} // a signal that blocks have changed
 	room    *sync.Cond    // on viewMu: a frozen memtable has gone

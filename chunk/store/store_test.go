@@ -328,6 +328,61 @@ func TestRunFlushesWhatIsFull(t *testing.T) {
 	}
 }
 
+// While blocks cannot be written, the log takes what memory holds, and then writes are refused rather than
+// lost or kept waiting; afterwards all goes on.
+func TestFlushThatFails(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{MemtableBytes: 1 << 20})
+	blocks, away := filepath.Join(dir, "blocks"), filepath.Join(dir, "away")
+	if err := errors.Join(os.Rename(blocks, away), os.WriteFile(blocks, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(ctx) }()
+	n := uint64(0)
+	write := func() error {
+		b := &series.Batch{}
+		for j := range 1000 {
+			b.Series = append(b.Series, series.Entry{Key: series.AppendKey(nil, labels.FromStrings("__name__", fmt.Sprint("m", j))), First: j, Count: 1})
+			b.Samples = append(b.Samples, series.Sample{T: int64(n) * 1000, V: float64(n) * 1.1 * float64(j)})
+		}
+		err := s.Append(t.Context(), b)
+		if err == nil {
+			n += 1000
+		}
+		return err
+	}
+	var err error
+	for i := 0; err == nil && i < 10_000; i++ {
+		err = write()
+	}
+	if !errors.Is(err, series.ErrUnavailable) {
+		t.Fatalf("error %v after %d samples", err, n)
+	}
+	if err := errors.Join(os.Remove(blocks), os.Rename(away, blocks)); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if err := write(); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-ran; err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Aggregate(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchNotEqual, "x", "y"))
+	if err != nil || got.Count() != n {
+		t.Fatalf("count %d of %d, %v", got.Count(), n, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func ExampleOpen() {
 	dir, err := os.MkdirTemp("", "store")
 	if err != nil {
