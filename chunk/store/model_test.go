@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,16 +43,24 @@ type world struct {
 	s     *Store
 	model model
 	clock int64
+	now   atomic.Int64 // clock, as the store sees it
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
 	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), model: model{}, clock: 1_700_000_000_000}
 	w.o = Options{
 		MemtableBytes: 1 << 20, WAL: wal.Options{SegmentSize: 1 << 14},
-		Now: func() time.Time { return time.UnixMilli(w.clock) },
+		Now: func() time.Time { return time.UnixMilli(w.now.Load()) },
 	}
+	w.pass(0)
 	w.open()
 	return w
+}
+
+// pass lets time (ms) go by.
+func (w *world) pass(d int64) {
+	w.clock += d
+	w.now.Store(w.clock)
 }
 
 func (w *world) open() {
@@ -87,7 +96,7 @@ func (w *world) value() float64 {
 // append writes a batch: mostly in order, some late, some twice.
 func (w *world) append() {
 	var b series.Batch
-	w.clock += w.r.Int64N(20 * 60_000)
+	w.pass(w.r.Int64N(20 * 60_000))
 	for range 1 + w.r.IntN(20) {
 		key := w.key(w.r.IntN(12))
 		first := len(b.Samples)
@@ -144,7 +153,7 @@ func (w *world) step() {
 	case n < 13:
 		err = w.s.Compact(ctx)
 	case n < 14:
-		w.clock += 3 * 3600_000 // ranges come to their end
+		w.pass(3 * 3600_000) // ranges come to their end
 	case n < 15:
 		w.crash()
 	case n < 16:
