@@ -79,17 +79,18 @@ func (d *decoder) add(key []byte, m mark) (err error) {
 }
 
 // sample reads the Sample b[i:] and appends it. The bits of the value pass as they
-// are: a stale marker is one NaN among many.
-func (d *decoder) sample(b []byte, i int) (err error) {
+// are: a stale marker is one NaN among many. Of a start timestamp, whose field number the version
+// gives, only the type is looked at: it is not stored.
+func (d *decoder) sample(b []byte, i, start int) (err error) {
 	var v, t uint64
-	start := i
+	from := i
 	// What every encoder writes: the value, then the time, and nothing else.
 	if len(b)-i > 10 && b[i] == 0x09 && b[i+9] == 0x10 {
 		v, _ = fixed64(b, i+1)
 		t, i = uvarint(b, i+10)
 	}
 	if i != len(b) {
-		if v, t, err = sampleAnyway(b, start); err != nil {
+		if v, t, err = sampleAnyway(b, from, start); err != nil {
 			return err
 		}
 	}
@@ -104,9 +105,8 @@ func (d *decoder) sample(b []byte, i int) (err error) {
 	return nil
 }
 
-// sampleAnyway reads a Sample whose fields come in any order and number. A 2.0 sample's
-// start timestamp (field 3) is read past like an unknown field: it is not stored.
-func sampleAnyway(b []byte, i int) (v, t uint64, err error) {
+// sampleAnyway reads a Sample whose fields come in any order and number.
+func sampleAnyway(b []byte, i, start int) (v, t uint64, err error) {
 	for i < len(b) {
 		at := i
 		num, typ, next := tag(b, i)
@@ -117,7 +117,7 @@ func sampleAnyway(b []byte, i int) (v, t uint64, err error) {
 			v, i = fixed64(b, next)
 		case num == 2 && typ == wireVarint:
 			t, i = uvarint(b, next)
-		case num <= 2:
+		case num <= 2 || num == start && typ != wireVarint:
 			i = -1
 		default:
 			i = skip(b, next, typ)

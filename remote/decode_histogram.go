@@ -11,8 +11,12 @@ import (
 )
 
 // histogram reads the Histogram b[i:] of series n and appends it, or rejects it alone.
-// Both versions write histograms alike; a 2.0 start timestamp is not stored.
-func (d *decoder) histogram(b []byte, i, n int) error {
+// Both versions write histograms alike, but for the start timestamp of 2.0, of which as of a sample's only
+// the type is looked at.
+func (d *decoder) histogram(b []byte, i, n, start int) error {
+	if start != noStart && !isVarint(b, i, start) {
+		return malformed("a histogram", i)
+	}
 	// Generated code decodes it, and allocates: at most 20 bytes for each of the wire.
 	if err := d.lease.take(1024 + 20*int64(len(b)-i)); err != nil {
 		return err
@@ -36,6 +40,25 @@ func (d *decoder) histogram(b []byte, i, n int) error {
 }
 
 var errMixed = errors.New("it mixes float and integer counts")
+
+// Numbers of the field that holds a start timestamp.
+const (
+	noStart          = 0
+	startOfSample    = 3
+	startOfHistogram = 17
+)
+
+// isVarint reports whether a field of the message b[i:] is a varint wherever it occurs.
+func isVarint(b []byte, i, field int) bool {
+	for i >= 0 && i < len(b) {
+		num, typ, next := tag(b, i)
+		if next < 0 || num == field && typ != wireVarint {
+			return false
+		}
+		i = skip(b, next, typ)
+	}
+	return i >= 0
+}
 
 // convertHistogram fills in h from its wire form and checks it.
 func convertHistogram(p *prompb.Histogram, h *series.Histogram) error {

@@ -78,11 +78,11 @@ func (d *decoder) seriesV1(b []byte, i, n int) error {
 			plain = plain && at == keyHi && next == at+1
 			keyHi = hi
 		case 2:
-			err = d.sample(b[:hi], lo)
+			err = d.sample(b[:hi], lo, noStart)
 		case 3:
 			err = d.exemplar(b[:hi], lo, n, false)
 		case 4:
-			err = d.histogram(b[:hi], lo, n)
+			err = d.histogram(b[:hi], lo, n, noStart)
 		}
 		if err != nil {
 			return err

@@ -156,9 +156,9 @@ func (d *decoder) seriesV2(b []byte, i, n int) (err error) {
 func (d *decoder) fieldV2(b []byte, i, n, num int, about *refsMetadata) error {
 	switch num {
 	case 2:
-		return d.sample(b, i)
+		return d.sample(b, i, startOfSample)
 	case 3:
-		return d.histogram(b, i, n)
+		return d.histogram(b, i, n, startOfHistogram)
 	case 4:
 		return d.exemplar(b, i, n, true)
 	}

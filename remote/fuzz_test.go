@@ -53,6 +53,9 @@ func FuzzDecodeV2(f *testing.F) {
 		f.Add(wire)
 	}
 	f.Add(oneV2)
+	// A histogram whose start timestamp is no number.
+	f.Add(slices.Concat(field(4), field(4, []byte("__name__")), field(4, []byte("h")),
+		field(5, []byte("\x0a\x02\x01\x02"), field(3, []byte("\x89\x01\x00\x00\x00\x00\x00\x00\x00\x00")))))
 	d := &decoder{lease: lease{from: &budget{max: 64 << 20}}}
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		d.reset()

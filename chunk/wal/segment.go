@@ -78,9 +78,7 @@ func (w *WAL) lose(l span) {
 func (w *WAL) Rotate() (uint64, error) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
-	if err := w.write(true); err != nil && !w.failed {
-		return 0, err
-	}
+	_ = w.write(true) // when it fails, whoever waits for it is told, and the segment is given up
 	err := w.seal()
 	if err == nil {
 		err = w.open(w.number + 1)
