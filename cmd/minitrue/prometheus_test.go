@@ -100,6 +100,7 @@ func TestPrometheus(t *testing.T) {
 	scrapes := func(n int) {
 		t.Helper()
 		for _, node := range []*node{v1, v2} {
+			untilScalar(t, node.url, `max(timestamp(up{job="prometheus"}))`, func(v float64) bool { return v > 0 })
 			since, err := scalar(node.url, `max(timestamp(up{job="prometheus"}))`)
 			if err != nil {
 				t.Fatal(err)
@@ -137,13 +138,13 @@ func TestPrometheus(t *testing.T) {
 	t.Run("promtool", func(t *testing.T) { promtool(t, v2, end) })
 	t.Run("metadata", func(t *testing.T) {
 		for _, n := range []*node{v1, v2} {
-			body, err := fetch(n.url + "/api/v1/metadata?metric=prometheus_http_requests_total")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !strings.Contains(string(body), "Counter of HTTP requests.") {
-				t.Errorf("metadata of a counter: %s", body)
-			}
+			proc.Until(t, "the metadata of a counter is there", func() error {
+				body, err := fetch(n.url + "/api/v1/metadata?metric=prometheus_http_requests_total")
+				if err == nil && !strings.Contains(string(body), "Counter of HTTP requests.") {
+					err = fmt.Errorf("metadata of a counter: %s", body)
+				}
+				return err
+			})
 		}
 	})
 }
