@@ -35,7 +35,6 @@ type closedChunk struct {
 	head  uint32 // its first piece
 	acc   uint64
 	words uint16
-	count uint16
 	nacc  uint8
 }
 

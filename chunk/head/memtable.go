@@ -191,7 +191,7 @@ func (m *Memtable) addLate(e *entry, t int64, v float64) {
 func (m *Memtable) close(e *entry) {
 	i := m.closed.add(1)
 	c := m.closed.at(i)
-	*c = closedChunk{prev: e.closed, head: e.head, acc: e.acc, words: e.words, count: e.count, nacc: e.nacc}
+	*c = closedChunk{prev: e.closed, head: e.head, acc: e.acc, words: e.words, nacc: e.nacc}
 	data := m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)
 	stats, err := chunk.Measure(chunk.XOR, data)
 	if err != nil {

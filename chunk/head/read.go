@@ -27,7 +27,7 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnl
 		if c.MaxTime >= mint && c.MinTime <= maxt {
 			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
 			if !statsOnly || c.MinTime < mint || c.MaxTime > maxt {
-				out.Data = m.bytes(make([]byte, 0, sizeOf(c.words, c.nacc)), c.count, c.words, c.head, c.acc, c.nacc)
+				out.Data = m.bytes(make([]byte, 0, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
 			}
 			dst = append(dst, out)
 		}

@@ -20,7 +20,6 @@ type Registry struct {
 	ids    table        // series id → ref
 	series *slab[record]
 	labels *slab[uint32] // the pairs of a series, one after the other
-	count  int
 
 	pairIDs table // name and value → pair
 	pairs   *slab[pair]
@@ -31,10 +30,9 @@ type Registry struct {
 	numbers map[string]uint32
 	byName  [][]uint32 // the pairs of a name
 
-	sortMu  sync.Mutex // guards sorted and sortedTo
-	sorted  []Ref      // by labels; never written again once it is here
-	refs    []Ref      // by age; guarded by mu
-	nSorted int        // how many of refs are in sorted
+	sortMu sync.Mutex // guards sorted and sortedTo
+	sorted []Ref      // the oldest of refs, by labels; never written again once it is here
+	refs   []Ref      // by age; guarded by mu
 }
 
 // record is a series.
@@ -113,7 +111,6 @@ func (r *Registry) add(key []byte, id series.ID) (Ref, error) {
 	}
 	r.ids.put(id.Lo, uint32(ref), func(i uint32) uint64 { return r.series.at(i).id.Lo })
 	r.refs = append(r.refs, ref)
-	r.count++
 	return ref, nil
 }
 
@@ -155,7 +152,7 @@ func (r *Registry) pair(name, value string) uint32 {
 func (r *Registry) Count() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.count
+	return len(r.refs)
 }
 
 // ID returns the id of a series.
@@ -195,7 +192,7 @@ func (r *Registry) Sorted() []Ref {
 	r.sortMu.Lock()
 	defer r.sortMu.Unlock()
 	r.mu.RLock()
-	fresh := slices.Clone(r.refs[r.nSorted:])
+	fresh := slices.Clone(r.refs[len(r.sorted):])
 	r.mu.RUnlock()
 	if len(fresh) == 0 {
 		return r.sorted
@@ -208,7 +205,6 @@ func (r *Registry) Sorted() []Ref {
 	})
 	merged := make([]Ref, 0, len(r.sorted)+len(fresh))
 	old := r.sorted
-	r.nSorted += len(fresh)
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for len(old) > 0 && len(fresh) > 0 {
