@@ -240,5 +240,5 @@ func (r *Registry) Bytes() int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.series.bytes() + r.labels.bytes() + r.pairs.bytes() + r.lists.bytes() + r.values.size +
-		int64(len(r.ids.raw)+len(r.pairIDs.raw)) + 8*int64(cap(r.refs)+cap(r.sorted))
+		int64(len(r.ids.raw)+len(r.pairIDs.raw)) + 8*int64(cap(r.refs)) // as refs, and sorted
 }
