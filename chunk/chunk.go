@@ -16,37 +16,60 @@ const (
 	XOR            = Encoding(chunkenc.EncXOR)
 	Histogram      = Encoding(chunkenc.EncHistogram)
 	FloatHistogram = Encoding(chunkenc.EncFloatHistogram)
+	Dense          = Encoding(64) // floats in two columns, as doc.go draws them
 )
 
 func (e Encoding) String() string {
 	switch e {
 	case XOR, Histogram, FloatHistogram:
 		return chunkenc.Encoding(e).String()
+	case Dense:
+		return "dense"
 	}
 	return fmt.Sprintf("encoding %d", uint8(e))
 }
 
-// Chunk is a run of samples of one series, in time order, each time once.
+// Chunk is a run of samples of one series, in time order, each time once. Whoever
+// hands out a Chunk says how long its bytes live.
 type Chunk struct {
 	Stats
 	Encoding Encoding
-	Data     []byte // whoever hands out a Chunk says how long these bytes live
+	Times    []byte // of Dense: the timestamps relative to MinTime, equal for equal schedules
+	Data     []byte // all of the others; of Dense, the values
 }
 
-// Decode returns the chunk as Prometheus knows it. It refuses unknown encodings
-// and chunks too short for a header; it does not copy the data.
+// Decode returns the chunk as Prometheus knows it: Dense is encoded anew as XOR, the others are not
+// copied. It refuses unknown encodings and chunks too short for a header.
 func (c Chunk) Decode() (chunkenc.Chunk, error) {
+	header := 2 // the count of samples
 	switch c.Encoding {
-	case XOR, Histogram, FloatHistogram:
+	case XOR:
+	case Histogram, FloatHistogram:
+		header = 3 // and the counter reset flags
+	case Dense:
+		return c.xor()
 	default:
 		return nil, fmt.Errorf("decode chunk: unknown %v", c.Encoding)
-	}
-	header := 2 // the count of samples
-	if c.Encoding != XOR {
-		header = 3 // and the counter reset flags
 	}
 	if len(c.Data) < header {
 		return nil, fmt.Errorf("decode %v chunk: %d bytes are too short for a header", c.Encoding, len(c.Data))
 	}
 	return chunkenc.FromData(chunkenc.Encoding(c.Encoding), c.Data)
+}
+
+// xor encodes a Dense chunk anew.
+func (c Chunk) xor() (chunkenc.Chunk, error) {
+	var cols Columns
+	if err := c.AppendTo(&cols); err != nil {
+		return nil, err
+	}
+	x := chunkenc.NewXORChunk()
+	app, err := x.Appender()
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range cols.T {
+		app.Append(0, t, cols.V[i])
+	}
+	return x, nil
 }

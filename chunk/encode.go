@@ -11,8 +11,8 @@ import (
 // crosses, so that blocks can be cut at them without decoding.
 const Span = 2 * 60 * 60 * 1000
 
-// MaxSamples is how many samples a chunk holds at most: few enough that decoding
-// one at the edge of a query is cheap, and many enough that its statistics cost little beside it.
+// MaxSamples is how many samples an XOR or histogram chunk holds at most: few enough that
+// decoding one at the edge of a query is cheap, and many enough that its statistics cost little beside it.
 const MaxSamples = 480
 
 // Window returns the number of the span-aligned window that time t lies in.
@@ -170,11 +170,10 @@ func Regroup(dst, chunks []Chunk, group func(chunks []Chunk) int) ([]Chunk, erro
 		} else {
 			its := make([]chunkenc.Iterator, n)
 			for i, c := range chunks[:n] {
-				d, err := c.Decode()
-				if err != nil {
+				var err error
+				if its[i], err = c.Iterator(nil); err != nil {
 					return nil, err
 				}
-				its[i] = d.Iterator(nil)
 			}
 			var err error
 			if dst, err = Encode(dst, Merge(its...)); err != nil {

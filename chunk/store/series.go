@@ -87,12 +87,12 @@ type chain struct {
 	cur        chunkenc.Iterator // of the open chunk or chunks; nil before the first and after the last
 	start, end int64             // the first and the last time in them
 	vt         chunkenc.ValueType
-	xor        chunkenc.Iterator // to be used again
+	again      chunkenc.Iterator // to be used again
 	err        error
 }
 
 func (c *chain) reset(cs []chunk.Chunk, mint, maxt int64) {
-	*c = chain{chunks: cs, mint: mint, maxt: maxt, xor: c.xor}
+	*c = chain{chunks: cs, mint: mint, maxt: maxt, again: c.again}
 }
 
 // advance opens the next chunk that has a sample at t or later, with all that overlap it.
@@ -121,20 +121,17 @@ func (c *chain) advance(t int64) bool {
 		c.cur = chunk.Merge(its...)
 		return true
 	}
-	c.cur = c.open(group[0], c.xor)
-	if c.err == nil && group[0].Encoding == chunk.XOR {
-		c.xor = c.cur
+	c.cur = c.open(group[0], c.again)
+	if c.err == nil {
+		c.again = c.cur
 	}
 	return c.err == nil
 }
 
 func (c *chain) open(ch chunk.Chunk, again chunkenc.Iterator) chunkenc.Iterator {
-	d, err := ch.Decode()
-	if err != nil {
-		c.err = err
-		return nil
-	}
-	return d.Iterator(again)
+	it, err := ch.Iterator(again)
+	c.err = err
+	return it
 }
 
 func (c *chain) Next() chunkenc.ValueType {
