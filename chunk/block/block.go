@@ -11,7 +11,8 @@ import (
 
 // Options are for Open. The zero value is usable.
 type Options struct {
-	Logger *slog.Logger // nil means none
+	Logger   *slog.Logger // nil means none
+	ReadOnly bool         // a damaged or missing index is an error instead of being made anew
 }
 
 // Block is an open block. Its methods are safe for concurrent use while the
@@ -20,6 +21,7 @@ type Block struct {
 	dir    string
 	meta   Meta
 	log    *slog.Logger
+	ro     bool // nothing is written
 	rows   *columns
 	series *columns
 	index  *index
@@ -35,7 +37,7 @@ func Open(dir string, o Options) (*Block, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Block{dir: dir, log: o.Logger}
+	b := &Block{dir: dir, log: o.Logger, ro: o.ReadOnly}
 	b.refs.Store(1)
 	if err := b.open(); err != nil {
 		b.unmap()
@@ -113,6 +115,9 @@ func (b *Block) openIndex() error {
 		if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks); err == nil {
 			return nil
 		}
+	}
+	if b.ro {
+		return b.corrupt(IndexFile, err)
 	}
 	b.log.Warn("The index of a block is missing or damaged and is made anew.", "block", b.meta.ULID, "err", err)
 	data, err = b.rebuildIndex()

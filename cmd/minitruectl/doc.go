@@ -7,6 +7,7 @@
 //	minitruectl wal dump|repair         the write-ahead log
 //	minitruectl block inspect           a block on disk
 //	minitruectl health                  is a node ready?
+//	minitruectl verify                  is a data folder what was written?
 //
 // Flags are kebab-case, and accept underscores. An answer of "no" (a lost sample, a damaged
 // block, a node that is not ready) is exit code 1.

@@ -38,6 +38,7 @@ func newRoot() *cobra.Command {
 		group("wal", "Look into a write-ahead log", newWALDump(), newWALRepair()),
 		group("block", "Look into a block", newBlockInspect()),
 		newHealth(),
+		newVerify(),
 	)
 	return root
 }
