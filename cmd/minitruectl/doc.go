@@ -8,6 +8,8 @@
 //	minitruectl block inspect           a block on disk
 //	minitruectl health                  is a node ready?
 //	minitruectl verify                  is a data folder what was written?
+//	minitruectl backup                  a data folder into a bucket; list, verify and prune what is there
+//	minitruectl restore                 a data folder out of a bucket
 //
 // Flags are kebab-case, and accept underscores. An answer of "no" (a lost sample, a damaged
 // block, a node that is not ready) is exit code 1.

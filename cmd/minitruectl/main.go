@@ -39,6 +39,8 @@ func newRoot() *cobra.Command {
 		group("block", "Look into a block", newBlockInspect()),
 		newHealth(),
 		newVerify(),
+		newBackup(),
+		newRestore(),
 	)
 	return root
 }
