@@ -14,7 +14,8 @@ import (
 
 // A Question is a query that is asked again and again.
 type Question struct {
-	Name   string
+	ID     string     // for programs
+	Name   string     // for people
 	Path   string     // on the server
 	Params url.Values // of a GET
 	Body   any        // of a POST, as JSON; nil means GET

@@ -20,28 +20,30 @@ func Questions(series int, end int64) []Question {
 	hour := time.Hour.Milliseconds()
 	from := end - hour
 	room := fmt.Sprintf(`temperature{room=%q}`, workload.Room(0)) // 100 series
-	wide := `temperature`                                         // 10,000 series or fewer
-	if perMetric := series / len(workload.Metrics()); perMetric > 10_000 {
+	wide, many := `temperature`, series/len(workload.Metrics())   // 10,000 series or fewer
+	if many > 10_000 {
+		many = 10_000
 		wide = fmt.Sprintf(`temperature{room=~"%s"}`, rooms(10_000/workload.RoomDevices))
 	}
-	step := func(name, q string, step time.Duration) Question {
-		return Question{Name: name, Path: "/api/v1/query_range", Params: ranged(q, from, end, step)}
+	some := min(many, 2000)
+	step := func(id, name, q string, step time.Duration) Question {
+		return Question{ID: id, Name: name, Path: "/api/v1/query_range", Params: ranged(q, from, end, step)}
 	}
-	at := func(name, q string) Question {
-		return Question{Name: name, Path: "/api/v1/query", Params: instant(q, end)}
+	at := func(id, name, q string) Question {
+		return Question{ID: id, Name: name, Path: "/api/v1/query", Params: instant(q, end)}
 	}
-	lists := func(name, path, match string) Question {
-		return Question{Name: name, Path: path, Params: url.Values{"match[]": {match}, "start": {seconds(from)}, "end": {seconds(end)}, "nocache": {"1"}}}
+	lists := func(id, name, path, match string) Question {
+		return Question{ID: id, Name: name, Path: path, Params: url.Values{"match[]": {match}, "start": {seconds(from)}, "end": {seconds(end)}, "nocache": {"1"}}}
 	}
 	one := workload.Device(0)
 	return []Question{
-		step("one series, 1 h range", fmt.Sprintf(`temperature{device_id=%q}`, one), 10*time.Second),
-		at("avg_over_time, 100 series × 1 h", fmt.Sprintf("avg_over_time(%s[1h])", room)),
-		at("max(max_over_time), 10,000 series × 1 h", fmt.Sprintf("max(max_over_time(%s[1h]))", wide)),
-		step("avg by (site), 10,000 series × 1 h, 60 s", fmt.Sprintf("avg by (site) (%s)", wide), time.Minute),
-		step("sum by (building) (rate[5m]), 10,000 series × 1 h, 60 s", fmt.Sprintf("sum by (building) (rate(%s[5m]))", wide), time.Minute),
-		lists("label values, 10,000", "/api/v1/label/device_id/values", wide),
-		lists("series of 2,000", "/api/v1/series", fmt.Sprintf(`temperature{room=~"%s"}`, rooms(2000/workload.RoomDevices))),
+		step("one", "one series, 1 h range", fmt.Sprintf(`temperature{device_id=%q}`, one), 10*time.Second),
+		at("avg_over_time", "avg_over_time, 100 series × 1 h", fmt.Sprintf("avg_over_time(%s[1h])", room)),
+		at("max_over_time", fmt.Sprintf("max(max_over_time), %d series × 1 h", many), fmt.Sprintf("max(max_over_time(%s[1h]))", wide)),
+		step("avg_by", fmt.Sprintf("avg by (site), %d series × 1 h, 60 s", many), fmt.Sprintf("avg by (site) (%s)", wide), time.Minute),
+		step("rate", fmt.Sprintf("sum by (building) (rate[5m]), %d series × 1 h, 60 s", many), fmt.Sprintf("sum by (building) (rate(%s[5m]))", wide), time.Minute),
+		lists("label_values", fmt.Sprintf("label values, %d", many), "/api/v1/label/device_id/values", wide),
+		lists("series", fmt.Sprintf("series of %d", some), "/api/v1/series", fmt.Sprintf(`temperature{room=~"%s"}`, rooms(2000/workload.RoomDevices))),
 	}
 }
 

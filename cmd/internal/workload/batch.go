@@ -18,8 +18,7 @@ const (
 	V2 Protocol = "2.0"
 )
 
-// Batch is a run of adjacent series that travel in one request. It belongs to one
-// goroutine at a time.
+// Batch are the series that travel in one request. It belongs to one goroutine at a time.
 //
 // Both versions of the protocol frame a series alike, and only head and tag differ:
 //
@@ -28,10 +27,12 @@ const (
 //	└─────┴─────────┴──────────┴──────┴─────┴─ 1 ──┴─  8 ──┴─ 1 ──┴──────┘
 //
 // head being the frames of the labels in 1.0 (tag 0x0a), and their packed symbol
-// references in 2.0 (tag 0x2a), where the symbols stand before the first series.
+// references in 2.0 (tag 0x2a), where the symbols stand before the first series. What comes behind
+// the head is there once for each sample.
 type Batch struct {
-	First, Last int // series [First, Last)
+	First, Last int // series [First, Last), if they are adjacent
 
+	numbers []int // of the series
 	shape   Shape
 	step    int // of the next body
 	tag     byte
@@ -46,7 +47,25 @@ func (s Shape) NewBatch(p Protocol, first, last int) (*Batch, error) {
 	if first < 0 || last > s.Series || first >= last {
 		return nil, fmt.Errorf("series [%d, %d) of %d", first, last, s.Series)
 	}
-	b := &Batch{First: first, Last: last, shape: s, walkers: make([]Walker, 0, last-first), ends: make([]uint32, 0, last-first)}
+	numbers := make([]int, last-first)
+	for i := range numbers {
+		numbers[i] = first + i
+	}
+	return s.BatchOf(p, numbers)
+}
+
+// BatchOf is like NewBatch for series that need not be adjacent. It keeps numbers.
+func (s Shape) BatchOf(p Protocol, numbers []int) (*Batch, error) {
+	b := &Batch{numbers: numbers, shape: s, walkers: make([]Walker, 0, len(numbers)), ends: make([]uint32, 0, len(numbers))}
+	for _, n := range numbers {
+		if n < 0 || n >= s.Series {
+			return nil, fmt.Errorf("series %d of %d", n, s.Series)
+		}
+		b.walkers = append(b.walkers, s.Walker(n))
+	}
+	if len(numbers) > 0 {
+		b.First, b.Last = numbers[0], numbers[len(numbers)-1]+1
+	}
 	switch p {
 	case V1:
 		b.tag = 0x0a
@@ -57,14 +76,11 @@ func (s Shape) NewBatch(p Protocol, first, last int) (*Batch, error) {
 	default:
 		return nil, fmt.Errorf("remote_write protocol %q: want %q or %q", p, V1, V2)
 	}
-	for i := first; i < last; i++ {
-		b.walkers = append(b.walkers, s.Walker(i))
-	}
 	return b, nil
 }
 
 func (b *Batch) encodeLabels() {
-	for i := b.First; i < b.Last; i++ {
+	for _, i := range b.numbers {
 		b.heads = series.AppendKey(b.heads, Labels(i))
 		b.ends = append(b.ends, uint32(len(b.heads)))
 	}
@@ -85,7 +101,7 @@ func (b *Batch) encodeRefs() {
 		return n
 	}
 	var refs []byte
-	for i := b.First; i < b.Last; i++ {
+	for _, i := range b.numbers {
 		refs = refs[:0]
 		Labels(i).Range(func(l labels.Label) {
 			refs = binary.AppendUvarint(refs, ref(l.Name))
@@ -101,27 +117,47 @@ func (b *Batch) encodeRefs() {
 // Step is the step that the next Append encodes.
 func (b *Batch) Step() int { return b.step }
 
-// Len is the number of series, and so of samples in a body.
-func (b *Batch) Len() int { return b.Last - b.First }
+// Begin makes step the next one that is encoded. The values go on where they are: those of a series
+// that begins late are those that it would have had at its first steps.
+func (b *Batch) Begin(step int) { b.step = step }
+
+// Len is the number of series.
+func (b *Batch) Len() int { return len(b.numbers) }
 
 // Append appends the body of the next step to dst, not yet compressed.
-func (b *Batch) Append(dst []byte) []byte {
-	var tail [32]byte // the sample: 0x12, len, value, time
-	t := append(tail[:2], 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10)
-	t = binary.AppendUvarint(t, uint64(b.shape.Time(b.step)))
-	tail[0], tail[1] = 0x12, byte(len(t)-2)
-	b.step++
+func (b *Batch) Append(dst []byte) []byte { return b.AppendSteps(dst, 1) }
 
+// AppendSteps appends a body with so many steps to dst, not yet compressed: of each series that many samples.
+func (b *Batch) AppendSteps(dst []byte, steps int) []byte {
+	size := 0 // of a series' samples
+	for i := range steps {
+		size += len(b.frame(nil, i))
+	}
 	dst = append(dst, b.prefix...)
 	begin := uint32(0)
 	for i, end := range b.ends {
 		head := b.heads[begin:end]
 		begin = end
-		binary.LittleEndian.PutUint64(t[3:11], math.Float64bits(b.walkers[i].Next()))
 		dst = append(dst, b.tag)
-		dst = binary.AppendUvarint(dst, uint64(len(head)+len(t)))
+		dst = binary.AppendUvarint(dst, uint64(len(head)+size))
 		dst = append(dst, head...)
-		dst = append(dst, t...)
+		for k := range steps {
+			at := len(dst) + valueAt
+			dst = b.frame(dst, k)
+			binary.LittleEndian.PutUint64(dst[at:], math.Float64bits(b.walkers[i].Next()))
+		}
 	}
+	b.step += steps
+	return dst
+}
+
+const valueAt = 3 // in a frame
+
+// frame appends the frame of a sample at the k-th step from now, its value left zero.
+func (b *Batch) frame(dst []byte, k int) []byte {
+	at := len(dst)
+	dst = append(dst, 0x12, 0, 0x09, 0, 0, 0, 0, 0, 0, 0, 0, 0x10)
+	dst = binary.AppendUvarint(dst, uint64(b.shape.Time(b.step+k)))
+	dst[at+1] = byte(len(dst) - at - 2)
 	return dst
 }
