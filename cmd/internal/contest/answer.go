@@ -23,9 +23,6 @@ type Point struct {
 // label values and of series have no points.
 type Answer map[string][]Point
 
-// number is the answer that is one number.
-func number(v float64) Answer { return Answer{"{}": {{0, v}}} }
-
 // parseAnswer reads an answer of the Prometheus API.
 func parseAnswer(body []byte) (Answer, error) {
 	var a struct {

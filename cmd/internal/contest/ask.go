@@ -75,11 +75,7 @@ func (b *bout) hear(q inquiry, n int, body []byte) error {
 	if len(a) == 0 {
 		return fmt.Errorf("the answer is empty")
 	}
-	name := q.figure.Name
-	if n > 0 {
-		name += fmt.Sprintf(" (range %d)", n)
-	}
-	b.answers.add(b.rival.Name, name, q.unlike, a)
+	b.answers.add(b.rival.Name, q.figure.Name, n, q.unlike, a)
 	return nil
 }
 

@@ -10,20 +10,22 @@ const tolerance = 1e-9
 
 // asked is a question with the answers to it.
 type asked struct {
-	name    string
-	unlike  string // how MetricsQL is known to answer it otherwise; "" means that it does not
-	answers map[string]Answer
+	question string
+	part     int    // askings differ in their range, and count from 0
+	unlike   string // how MetricsQL is known to answer it otherwise; "" means that it does not
+	answers  map[string]Answer
 }
 
-// answers are all that was answered about one load, in the order in which it was asked.
+// answers are all that was answered about one load.
 type answers map[string]*asked
 
 // add notes an answer.
-func (a answers) add(rival, question, unlike string, answer Answer) {
-	q := a[question]
+func (a answers) add(rival, question string, part int, unlike string, answer Answer) {
+	key := fmt.Sprintf("%s %d", question, part)
+	q := a[key]
 	if q == nil {
-		q = &asked{name: question, unlike: unlike, answers: map[string]Answer{}}
-		a[question] = q
+		q = &asked{question: question, part: part, unlike: unlike, answers: map[string]Answer{}}
+		a[key] = q
 	}
 	q.answers[rival] = answer
 }
@@ -57,7 +59,7 @@ func (q *asked) judge(r *Report, load string, v Rival, reference string, got Ans
 	if d.Shape != "" && v.Name == VictoriaMetrics {
 		if bare := got.nameless(); bare != nil {
 			if b := compare(want, bare); b.Shape == "" {
-				r.note("%s: MetricsQL keeps names of metrics where PromQL drops them; compared without", q.name)
+				r.note("%s: MetricsQL keeps names of metrics where PromQL drops them; compared without", q.question)
 				d = b
 			}
 		}
@@ -70,8 +72,8 @@ func (q *asked) judge(r *Report, load string, v Rival, reference string, got Ans
 		text = fmt.Sprintf("values differ by up to %.3g: %s", d.Value, d.Where)
 	}
 	if v.Name == VictoriaMetrics && q.unlike != "" {
-		r.note("%s: %s, so that VictoriaMetrics differs from %s: %s", q.name, q.unlike, r.title(reference), text)
+		r.noteOnce(q.question+": "+q.unlike, fmt.Sprintf(", so that %s differs from %s: %s", v.Title, r.title(reference), text))
 		return
 	}
-	r.disagree("%s, %s: %s differs from %s: %s", load, q.name, v.Title, r.title(reference), text)
+	r.disagree("%s, %s, range %d: %s differs from %s: %s", load, q.question, q.part, v.Title, r.title(reference), text)
 }

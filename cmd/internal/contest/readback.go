@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -49,7 +50,7 @@ func (r *readings) match(series string, want, got []Point) {
 	}
 }
 
-// raw reads the samples of one series within (from, to], in ms.
+// readRaw reads the samples of one series within (from, to], in ms.
 func readRaw(ctx context.Context, c *bench.Client, selector string, from, to int64) ([]Point, error) {
 	body, _, err := c.Ask(ctx, bench.Instant("raw samples", fmt.Sprintf("%s[%dms]", selector, to-from), to))
 	if err != nil {
@@ -107,10 +108,9 @@ func (b *bout) judgeReadings(r readings) {
 
 // selector selects exactly one series.
 func selector(ls labels.Labels) string {
-	name := ls.Get(labels.MetricName)
-	out := name + "{"
-	ls.DropMetricName().Range(func(l labels.Label) { out += fmt.Sprintf("%s=%q,", l.Name, l.Value) })
-	return out + "}"
+	var matchers []string
+	ls.Range(func(l labels.Label) { matchers = append(matchers, fmt.Sprintf("%s=%q", l.Name, l.Value)) })
+	return "{" + strings.Join(matchers, ",") + "}"
 }
 
 // some picks numbers of series that lie far from each other.

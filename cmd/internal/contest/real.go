@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/series"
@@ -83,7 +84,7 @@ func readSeries(path string) (r recording, err error) {
 		return r, err
 	}
 	defer f.Close()
-	r.labels = labels.FromStrings(labels.MetricName, "recording", "device_id", strings.TrimSuffix(filepath.Base(path), ".csv"))
+	r.labels = labels.FromStrings(model.MetricNameLabel, "recording", "device_id", strings.TrimSuffix(filepath.Base(path), ".csv"))
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
 		ms, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), ",")

@@ -71,8 +71,13 @@ func (r *Report) tail(id, rival string, v float64) {
 
 // note adds a note once.
 func (r *Report) note(format string, args ...any) {
-	if s := fmt.Sprintf(format, args...); !slices.Contains(r.Notes, s) {
-		r.Notes = append(r.Notes, s)
+	r.noteOnce(fmt.Sprintf(format, args...), "")
+}
+
+// noteOnce adds a note with an example, unless it is there with another example.
+func (r *Report) noteOnce(note, example string) {
+	if !slices.ContainsFunc(r.Notes, func(have string) bool { return strings.HasPrefix(have, note) }) {
+		r.Notes = append(r.Notes, note+example)
 	}
 }
 

@@ -83,7 +83,7 @@ func prometheusArgs(dir string, ports []int) ([]string, error) {
 }
 
 // errNoMerge says that a server knows no such request.
-var errNoMerge = errors.New("it has no endpoint for it")
+var errNoMerge = errors.New("this version has no such endpoint")
 
 // minitrueMerge writes what is in memory to blocks and merges them.
 func minitrueMerge(ctx context.Context, url string) error {
@@ -150,7 +150,7 @@ func request(ctx context.Context, method, url string) ([]byte, error) {
 	body, err := io.ReadAll(resp.Body)
 	switch {
 	case resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed:
-		return nil, fmt.Errorf("%s %s: %w", method, url, errNoMerge)
+		return nil, fmt.Errorf("%s %s: %w", method, req.URL.Path, errNoMerge)
 	case resp.StatusCode/100 != 2:
 		return nil, fmt.Errorf("%s %s: %s: %.300s", method, url, resp.Status, body)
 	}
