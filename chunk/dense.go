@@ -1,10 +1,9 @@
 package chunk
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 )
 
 // MaxDense is how many samples a Dense chunk holds at most.
@@ -12,49 +11,62 @@ const MaxDense = 2048
 
 var errBroken = errors.New("its bytes are broken")
 
-// encodeDense makes c a Dense chunk of samples, 1 to MaxDense, whose bytes are appended to buf.
-func (c *Chunk) encodeDense(buf []byte, t []int64, v []float64) []byte {
-	*c = Chunk{Stats: NoStats(), Encoding: Dense}
+// A denseEncoder keeps the memory of encoding chunks.
+type denseEncoder struct {
+	times  intEncoder
+	values valueEncoder
+}
+
+// encode returns a Dense chunk of samples, 1 to MaxDense, whose bytes are appended to buf.
+func (e *denseEncoder) encode(buf []byte, t []int64, v []float64) (Chunk, []byte) {
+	c := Chunk{Stats: NoStats(), Encoding: Dense}
 	for i := range t {
 		c.Observe(t[i], v[i])
 	}
 	from := len(buf)
-	for i := 1; i < len(t); i++ {
-		buf = binary.AppendUvarint(buf, uint64(t[i])-uint64(t[i-1]))
+	if len(t) > 1 {
+		buf, _ = e.times.append(buf, t, 0, nil)
 	}
 	c.Times = buf[from:len(buf):len(buf)]
 	from = len(buf)
-	for _, x := range v {
-		buf = binary.LittleEndian.AppendUint64(buf, math.Float64bits(x))
-	}
+	buf = e.values.append(buf, v, c.First)
 	c.Data = buf[from:len(buf):len(buf)]
-	return buf
+	return c, buf
 }
 
-func (c Chunk) appendDense(dst *Columns) error {
+func (c *Chunk) appendDense(dst *Columns) error {
 	if c.Samples == 0 || c.Samples > MaxDense {
 		return fmt.Errorf("%d samples: want 1 to %d", c.Samples, MaxDense)
 	}
 	n := int(c.Samples)
-	if len(c.Data) != 8*n {
-		return errBroken
+	dst.T = slices.Grow(dst.T, n)
+	t := dst.T[len(dst.T) : len(dst.T)+n]
+	if !decodeTimes(t, c.Times, c.MinTime) || t[n-1] != c.MaxTime {
+		return fmt.Errorf("times: %w", errBroken)
 	}
-	t, b := c.MinTime, c.Times
-	dst.T = append(dst.T, t)
-	for range n - 1 {
-		d, k := binary.Uvarint(b)
-		if k <= 0 || d == 0 || d > uint64(math.MaxInt64-t) {
-			return errBroken
-		}
-		b = b[k:]
-		t += int64(d)
-		dst.T = append(dst.T, t)
+	dst.V = slices.Grow(dst.V, n)
+	v := dst.V[len(dst.V) : len(dst.V)+n]
+	if !decodeValues(v, c.Data, c.First) {
+		return fmt.Errorf("values: %w", errBroken)
 	}
-	if len(b) > 0 {
-		return errBroken
-	}
-	for i := range n {
-		dst.V = append(dst.V, math.Float64frombits(binary.LittleEndian.Uint64(c.Data[8*i:])))
-	}
+	dst.T, dst.V = dst.T[:len(dst.T)+n], dst.V[:len(dst.V)+n]
 	return nil
+}
+
+func decodeTimes(t []int64, b []byte, first int64) bool {
+	if len(t) == 1 {
+		t[0] = first
+		return len(b) == 0
+	}
+	c, ok := parseInts(b, len(t)-1)
+	if !ok || len(c.rest) > 0 || c.flags&(flagFirst|flagPatches) != 0 || !c.decode(t, first) {
+		return false
+	}
+	last := first
+	rising := true
+	for _, x := range t[1:] {
+		rising = rising && x > last
+		last = x
+	}
+	return rising
 }

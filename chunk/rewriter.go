@@ -19,6 +19,7 @@ type Rewriter struct {
 	Window int64
 
 	cols Columns
+	enc  denseEncoder
 	buf  []byte
 }
 
@@ -200,9 +201,9 @@ func (r *Rewriter) halve(dst []Chunk, t []int64, v []float64, d division) []Chun
 	case len(t) == 0:
 		return dst
 	case len(t) <= MaxDense:
-		dst = append(dst, Chunk{})
-		r.buf = dst[len(dst)-1].encodeDense(r.buf, t, v)
-		return dst
+		var c Chunk
+		c, r.buf = r.enc.encode(r.buf, t, v)
+		return append(dst, c)
 	}
 	a, b := d.halves()
 	n := within(t, a)

@@ -1,0 +1,474 @@
+package chunk
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"slices"
+
+	"github.com/klauspost/compress/huff0"
+)
+
+// plan says how the residuals of integers are written: those in [base, base + size<<low) as a symbol below
+// size and low raw bits, the others as exceptions.
+type plan struct {
+	order  uint8
+	low    uint8
+	size   int // 1 to maxPacked, or 256
+	base   int64
+	filler int     // the symbol that stands where an exception does
+	dict   []int64 // nil, or what the symbols stand for after the shift, rising; size is their number then
+	cost   float64 // bits, estimated
+}
+
+const (
+	maxPacked = 16 // symbols below this share bytes, perSize of them one
+	maxLow    = 56
+)
+
+// perByte is how many symbols below size one byte holds, as digits in base size.
+func perByte(size int) int {
+	switch {
+	case size > maxPacked:
+		return 1
+	case size > 6:
+		return 2
+	case size > 4:
+		return 3
+	case size > 3:
+		return 4
+	case size > 2:
+		return 5
+	}
+	return 8
+}
+
+// canonical is the base that is not written: zero is the middle symbol, so that equal residuals
+// of neighbouring chunks are equal bytes.
+func canonical(size int, low uint8) int64 { return -int64(size/2) << low }
+
+// An intEncoder keeps the memory of encoding integers.
+type intEncoder struct {
+	y, d, dd []int64 // relative to the first and divided by the step; deltas; deltas of deltas
+	sorted   []int64
+	symbols  []byte
+	huff     huff0.Scratch
+}
+
+// What the byte of the size says, where it is no number of contiguous symbols.
+const (
+	sizeByte    = 16     // 256 contiguous symbols
+	sizeDict    = 17     // a dictionary of symbols
+	sizeHuffman = 1 << 7 // the bytes of symbols are Huffman coded
+)
+
+// Flags of a column of integers; the lowest two bits are the order.
+const (
+	flagLow = 1 << (2 + iota)
+	flagStep
+	flagExceptions
+	flagFirst // values: the first is written; it is Stats.First otherwise
+	flagBase
+	flagPatches // values: there are patches
+)
+
+// append appends x[1:] relative to x[0], and takes flags that are the caller's. It returns the cost in bits
+// that is estimated for it after entropy coding.
+func (e *intEncoder) append(buf []byte, x []int64, flags byte, first []byte) ([]byte, float64) {
+	step := e.prepare(x)
+	p := plan{size: 1, cost: 0}
+	r := e.d
+	if len(r) > 0 {
+		p = e.plan(e.d, 1)
+		if q := e.plan(e.y[1:], 0); q.cost < p.cost {
+			p, r = q, e.y[1:]
+		}
+		if q := e.plan(e.dd, 2); q.cost+24 < p.cost {
+			p, r = q, e.dd
+		}
+	}
+	return e.write(buf, p, r, step, flags, first), p.cost
+}
+
+// prepare makes y, d and dd, and returns the step.
+func (e *intEncoder) prepare(x []int64) uint64 {
+	n := len(x)
+	e.y = append(e.y[:0], x...)
+	e.d = slices.Grow(e.d[:0], n)[:n-1]
+	e.dd = slices.Grow(e.dd[:0], n)[:n-1]
+	y := e.y
+	var step uint64
+	for i := range y {
+		y[i] -= x[0]
+		if i > 0 && step != 1 {
+			d := y[i] - y[i-1]
+			step = gcd(step, uint64(max(d, -d)))
+		}
+	}
+	if step>>62 != 0 || step == 0 {
+		step = 1
+	}
+	if step > 1 {
+		for i := range y {
+			if y[i]%int64(step) != 0 { // it overflowed
+				step = 1
+				return e.undivided(x)
+			}
+		}
+		for i := range y {
+			y[i] /= int64(step)
+		}
+	}
+	e.differences()
+	return step
+}
+
+func (e *intEncoder) undivided(x []int64) uint64 {
+	for i := range x {
+		e.y[i] = x[i] - x[0]
+	}
+	e.differences()
+	return 1
+}
+
+func (e *intEncoder) differences() {
+	y := e.y
+	last := int64(0)
+	if len(y) > 1 {
+		last = y[1] // the slope that is written
+	}
+	for i := 1; i < len(y); i++ {
+		d := y[i] - y[i-1]
+		e.d[i-1], e.dd[i-1] = d, d-last
+		last = d
+	}
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// xlog[n] is n log₂ n.
+var xlog = func() (t [MaxDense + 1]float32) {
+	for n := 2; n <= MaxDense; n++ {
+		t[n] = float32(float64(n) * math.Log2(float64(n)))
+	}
+	return t
+}()
+
+// median is about the median.
+func median(r []int64) int64 {
+	var sample [31]int64
+	n := min(len(sample), len(r))
+	for i := range n {
+		sample[i] = r[i*len(r)/n]
+	}
+	slices.Sort(sample[:n])
+	return sample[n/2]
+}
+
+// plan finds what is smallest after entropy coding, which takes place behind this package: pages of many
+// chunks are compressed, so a symbol costs its entropy, and a byte at least a bit.
+func (e *intEncoder) plan(r []int64, order uint8) plan {
+	c := median(r)
+	if -64 < c && c < 64 {
+		c = 0
+	}
+	var lens [65]int32 // how many residuals have this many bits
+	lo, hi := r[0], r[0]
+	for _, x := range r {
+		d := x - c
+		lens[bits.Len64(uint64(d^d>>63))]++
+		lo, hi = min(lo, x), max(hi, x)
+	}
+	if lo == hi {
+		return plan{order: order, size: 1, base: lo, cost: 8}
+	}
+	best := e.packed(r, c, order)
+	if n := uint64(hi) - uint64(lo); n < maxPacked && best.cost > 0 {
+		if p := e.packedAt(r, lo, int(n)+1, order); p.cost < best.cost {
+			best = p
+		}
+	}
+	// Wider residuals: the low that is best if symbols took eight bits, and its neighbours.
+	var outside [66]float64 // what those of at least so many bits cost as exceptions
+	for l := 64; l >= 0; l-- {
+		outside[l] = outside[l+1] + float64(lens[l])*float64(l+exceptionBits-4)
+	}
+	at, least := 0, math.Inf(1)
+	for low := maxLow; low >= 0; low-- {
+		if cost := float64(len(r)*(low+7)) + outside[low+8]; cost < least {
+			least, at = cost, low
+		}
+	}
+	for low := max(0, at-2); low <= min(at+1, maxLow); low++ {
+		if p := wide(r, c, uint8(low), order); p.cost+outside[low+8] < best.cost {
+			best = p
+			best.cost += outside[low+8]
+		}
+	}
+	if best.low > 1 && repeats(r, best.low-2) {
+		best = e.dictionary(r, best)
+	}
+	return best
+}
+
+// repeats tells whether a sample of residuals has so many equal ones but for low bits, that a dictionary
+// may pay.
+func repeats(r []int64, low uint8) bool {
+	var sample [64]int64
+	n := min(len(sample), len(r))
+	for i := range n {
+		sample[i] = r[i*len(r)/n] >> low
+	}
+	slices.Sort(sample[:n])
+	return len(slices.Compact(sample[:n])) <= n*13/16
+}
+
+// dictionary is the plan with the fewest low bits such that there are at most 256 different values of the
+// others, if that is better: values on an odd grid, or times in a few clusters.
+func (e *intEncoder) dictionary(r []int64, best plan) plan {
+	e.sorted = append(e.sorted[:0], r...)
+	slices.Sort(e.sorted)
+	at := -1
+	for low := 0; low < int(best.low); low++ {
+		const entryBits = 12
+		cost := float64(xlog[len(r)]) + float64(low*len(r))
+		entries := 0
+		for i := 0; i < len(r) && entries <= 256; entries++ {
+			from := i
+			for hi := e.sorted[i] >> low; i < len(r) && e.sorted[i]>>low == hi; i++ {
+			}
+			cost += entryBits - float64(xlog[i-from])
+		}
+		if entries <= 256 && cost < best.cost {
+			best = plan{order: best.order, low: uint8(low), size: entries, cost: cost}
+			at = low
+		}
+	}
+	if at >= 0 {
+		for i, x := range e.sorted {
+			if hi := x >> at; i == 0 || hi != best.dict[len(best.dict)-1] {
+				best.dict = append(best.dict, hi)
+			}
+		}
+		best.base = best.dict[0] << at
+	}
+	return best
+}
+
+// packed tries small sets of symbols around c.
+func (e *intEncoder) packed(r []int64, c int64, order uint8) plan {
+	const reach = maxPacked/2 - 1
+	var hist [2*reach + 1]int32
+	for _, x := range r {
+		if d := uint64(x-c) + reach; d < uint64(len(hist)) {
+			hist[d]++
+		}
+	}
+	best := plan{cost: math.Inf(1)}
+	m := len(r)
+	in, sum := int(hist[reach]), float32(0)
+	for half := 0; half <= reach; half++ {
+		if half > 0 {
+			a, b := hist[reach-half], hist[reach+half]
+			in += int(a + b)
+			sum += xlog[a] + xlog[b]
+		}
+		out := m - in
+		if out > m/4 {
+			continue
+		}
+		size := 2*half + 1
+		cost := float64(xlog[m]-sum-xlog[int(hist[reach])+out]) + exceptionBits*float64(out)
+		cost = max(cost, float64(m)/float64(perByte(size))*0.1)
+		if half == 0 {
+			cost = exceptionBits * float64(out)
+		}
+		if cost < best.cost {
+			best = plan{order: order, size: size, base: c - int64(half), filler: half, cost: cost}
+		}
+	}
+	return best
+}
+
+// exceptionBits is about what an exception costs.
+const exceptionBits = 22
+
+// packedAt is the plan with all residuals as symbols from lo on.
+func (e *intEncoder) packedAt(r []int64, lo int64, size int, order uint8) plan {
+	var hist [maxPacked]int32
+	for _, x := range r {
+		hist[x-lo]++
+	}
+	cost := xlog[len(r)]
+	for _, h := range hist[:size] {
+		cost -= xlog[h]
+	}
+	return plan{order: order, size: size, base: lo, cost: float64(cost)}
+}
+
+// wide is the plan with a byte a symbol, without what its exceptions cost.
+func wide(r []int64, c int64, low uint8, order uint8) plan {
+	c = (c + 8<<low) &^ (16<<low - 1) // where chunks of one kind agree
+	p := plan{order: order, size: 256, low: low, base: c - 128<<low, filler: 128}
+	var hist [256]int32
+	width := uint64(256) << low
+	for _, x := range r {
+		u := uint64(x - p.base)
+		if u >= width {
+			u = 128 << low
+		}
+		hist[u>>low&255]++
+	}
+	h := xlog[len(r)]
+	for _, n := range hist {
+		h -= xlog[n]
+	}
+	p.cost = max(float64(h), float64(len(r))) + float64(len(r)*int(low))
+	return p
+}
+
+// write writes the column that doc.go draws.
+func (e *intEncoder) write(buf []byte, p plan, r []int64, step uint64, flags byte, first []byte) []byte {
+	out := 0
+	width := uint64(p.size) << p.low
+	if p.dict == nil {
+		for _, x := range r {
+			if uint64(x-p.base) >= width {
+				out++
+			}
+		}
+	}
+	flags |= p.order
+	for _, f := range []struct {
+		is  bool
+		bit byte
+	}{{p.low > 0, flagLow}, {step > 1, flagStep}, {out > 0, flagExceptions}, {p.dict != nil || p.base != canonical(p.size, p.low), flagBase}} {
+		if f.is {
+			flags |= f.bit
+		}
+	}
+	e.digits(r, p)
+	size, symbols := p.code(), e.symbols
+	if packed := e.huffman(p); packed != nil {
+		size, symbols = size|sizeHuffman, packed
+	}
+	buf = append(buf, flags, size)
+	if p.low > 0 {
+		buf = append(buf, p.low)
+	}
+	buf = append(buf, first...)
+	if step > 1 {
+		buf = binary.AppendUvarint(buf, step)
+	}
+	if flags&flagBase != 0 {
+		buf = binary.AppendVarint(buf, p.base)
+	}
+	if p.order == 2 {
+		buf = binary.AppendVarint(buf, e.y[1])
+	}
+	if p.dict != nil {
+		buf = append(buf, byte(p.size-1))
+		for i := 1; i < p.size; i++ {
+			buf = binary.AppendUvarint(buf, uint64(p.dict[i]-p.dict[i-1]-1))
+		}
+	}
+	if out > 0 {
+		buf = binary.AppendUvarint(buf, uint64(out))
+		last := -1
+		for i, x := range r {
+			if u := x - p.base; uint64(u) >= width {
+				buf = binary.AppendUvarint(buf, uint64(i-last-1))
+				buf = binary.AppendVarint(buf, u)
+				last = i
+			}
+		}
+	}
+	if p.low > 0 {
+		buf = appendLow(buf, r, p)
+	}
+	if size&sizeHuffman != 0 {
+		buf = binary.AppendUvarint(buf, uint64(len(symbols)))
+	}
+	return append(buf, symbols...)
+}
+
+// code is the byte of the size.
+func (p *plan) code() byte {
+	switch {
+	case p.dict != nil:
+		return sizeDict
+	case p.size == 256:
+		return sizeByte
+	}
+	return byte(p.size - 1)
+}
+
+// huffman returns the bytes of symbols Huffman coded, or nil where pages compress them better: where they share
+// bytes, or are too few for a table of their own.
+func (e *intEncoder) huffman(p plan) []byte {
+	if len(e.symbols) < minHuffman || p.size <= maxPacked {
+		return nil
+	}
+	e.huff.Reuse = huff0.ReusePolicyNone
+	out, _, err := huff0.Compress4X(e.symbols, &e.huff)
+	if err != nil || len(out) > len(e.symbols)*15/16 || len(e.huff.OutTable) > len(e.symbols)/maxTable {
+		return nil
+	}
+	return out
+}
+
+const (
+	minHuffman = 400
+	maxTable   = 16
+)
+
+// appendLow appends the low bits of residuals, the first in the lowest bits.
+func appendLow(buf []byte, r []int64, p plan) []byte {
+	var acc uint64
+	n := uint(0)
+	mask := uint64(1)<<p.low - 1
+	for _, x := range r {
+		l := uint64(x-p.base) & mask
+		acc |= l << n
+		if n += uint(p.low); n >= 64 {
+			buf = binary.LittleEndian.AppendUint64(buf, acc)
+			n -= 64
+			acc = l >> (uint(p.low) - n)
+		}
+	}
+	for ; int(n) > 0; n -= min(n, 8) {
+		buf = append(buf, byte(acc))
+		acc >>= 8
+	}
+	return buf
+}
+
+// digits makes symbols the bytes of symbols, the first of a byte as its lowest digit.
+func (e *intEncoder) digits(r []int64, p plan) {
+	e.symbols = e.symbols[:0]
+	if p.size == 1 {
+		return
+	}
+	per := perByte(p.size)
+	width := uint64(p.size) << p.low
+	for len(r) > 0 {
+		n := min(per, len(r))
+		b := 0
+		for i := n - 1; i >= 0; i-- {
+			s := p.filler
+			if p.dict != nil {
+				s, _ = slices.BinarySearch(p.dict, r[i]>>p.low)
+			} else if u := uint64(r[i] - p.base); u < width {
+				s = int(u >> p.low)
+			}
+			b = b*p.size + s
+		}
+		e.symbols = append(e.symbols, byte(b))
+		r = r[n:]
+	}
+}
