@@ -17,6 +17,7 @@ const (
 	Histogram      = Encoding(chunkenc.EncHistogram)
 	FloatHistogram = Encoding(chunkenc.EncFloatHistogram)
 	Dense          = Encoding(64) // floats in two columns, as doc.go draws them
+	Downsampled    = Encoding(65) // statistics of buckets instead of samples
 )
 
 func (e Encoding) String() string {
@@ -25,6 +26,8 @@ func (e Encoding) String() string {
 		return chunkenc.Encoding(e).String()
 	case Dense:
 		return "dense"
+	case Downsampled:
+		return "downsampled"
 	}
 	return fmt.Sprintf("encoding %d", uint8(e))
 }
@@ -46,7 +49,7 @@ func (c Chunk) Decode() (chunkenc.Chunk, error) {
 	case XOR:
 	case Histogram, FloatHistogram:
 		header = 3 // and the counter reset flags
-	case Dense:
+	case Dense, Downsampled:
 		return c.xor()
 	default:
 		return nil, fmt.Errorf("decode chunk: unknown %v", c.Encoding)

@@ -17,7 +17,8 @@ type Columns struct {
 // Reset forgets the samples and keeps the memory.
 func (c *Columns) Reset() { c.T, c.V = c.T[:0], c.V[:0] }
 
-// AppendTo appends all samples of a float chunk to dst. After an error dst is as it was.
+// AppendTo appends all samples of a float chunk to dst; of a Downsampled one, the last sample of each bucket.
+// After an error dst is as it was.
 func (c Chunk) AppendTo(dst *Columns) error {
 	n := len(dst.T)
 	var err error
@@ -26,6 +27,8 @@ func (c Chunk) AppendTo(dst *Columns) error {
 		err = appendXOR(dst, c.Data)
 	case Dense:
 		err = c.appendDense(dst)
+	case Downsampled:
+		err = c.appendLast(dst)
 	default:
 		return fmt.Errorf("decode chunk: %v has no columns", c.Encoding)
 	}
@@ -38,7 +41,7 @@ func (c Chunk) AppendTo(dst *Columns) error {
 
 // Iterator returns an iterator over the samples of a chunk, which reuses another if it can.
 func (c Chunk) Iterator(reuse chunkenc.Iterator) (chunkenc.Iterator, error) {
-	if c.Encoding != Dense {
+	if c.Encoding != Dense && c.Encoding != Downsampled {
 		d, err := c.Decode()
 		if err != nil {
 			return nil, err
