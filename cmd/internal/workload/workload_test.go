@@ -208,3 +208,55 @@ func ExampleShape() {
 	// {__name__="pressure", building="building-01", device_id="device-000001", model="model-1", room="room-0000", site="site-1"}
 	// 1.2e+08 1.20000001e+08 1700000002000
 }
+
+// A body of several steps holds what as many bodies of one step hold, of series that need not be adjacent, from any time on.
+func TestStepsTravelTogether(t *testing.T) {
+	for _, p := range []Protocol{V1, V2} {
+		numbers := []int{7, 1200, 40}
+		b, err := shape.BatchOf(p, numbers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Begin(17)
+		var got [3][]prompb.Sample
+		for _, steps := range []int{1, 4, 2} {
+			body := b.AppendSteps(nil, steps)
+			if p == V2 {
+				var req writev2.Request
+				if err := req.Unmarshal(body); err != nil {
+					t.Fatal(err)
+				}
+				for i, ts := range req.Timeseries {
+					for _, s := range ts.Samples {
+						got[i] = append(got[i], prompb.Sample{Timestamp: s.Timestamp, Value: s.Value})
+					}
+				}
+				continue
+			}
+			var req prompb.WriteRequest
+			if err := req.Unmarshal(body); err != nil {
+				t.Fatal(err)
+			}
+			for i, ts := range req.Timeseries {
+				got[i] = append(got[i], ts.Samples...)
+			}
+		}
+		for i, n := range numbers {
+			if len(got[i]) != 7 {
+				t.Fatalf("%s: series %d has %d samples", p, n, len(got[i]))
+			}
+			w := shape.Walker(n)
+			for k, s := range got[i] {
+				if at, v := shape.Time(17+k), w.Next(); s.Timestamp != at || s.Value != v {
+					t.Errorf("%s: series %d: %v, want %v at %d", p, n, s, v, at)
+				}
+			}
+		}
+		if b.Step() != 24 || b.Len() != 3 {
+			t.Errorf("%s: at step %d with %d series", p, b.Step(), b.Len())
+		}
+	}
+	if _, err := shape.BatchOf(V1, []int{shape.Series}); err == nil {
+		t.Error("a series that is not there was accepted")
+	}
+}
