@@ -68,7 +68,10 @@ func (l *Loader) Post(ctx context.Context, next func(dst []byte) (body []byte, s
 				return s.took, nil
 			}
 			s.body = body
-			if err := l.send(ctx, &s, samples); err != nil {
+			if n := s2.MaxEncodedLen(len(body)); cap(s.packed) < n {
+				s.packed = make([]byte, n)
+			}
+			if err := l.send(ctx, &s, s2.EncodeSnappy(s.packed[:cap(s.packed)], body), samples); err != nil {
 				return s.took, err
 			}
 		}
@@ -154,8 +157,7 @@ func (l *Loader) lane(ctx context.Context, batches []*workload.Batch, steps, eac
 		n := min(each, steps-step)
 		for _, b := range batches {
 			first := b.Step()
-			s.body = b.AppendSteps(s.body[:0], n)
-			if err := l.send(ctx, &s, n*b.Len()); err != nil {
+			if err := l.send(ctx, &s, b.Packed(n), n*b.Len()); err != nil {
 				return s.took, fmt.Errorf("write series %d to %d at step %d: %w", b.First, b.Last-1, first, err)
 			}
 			for i := range n {
@@ -168,17 +170,13 @@ func (l *Loader) lane(ctx context.Context, batches []*workload.Batch, steps, eac
 	return s.took, nil
 }
 
-// send compresses the body and returns when it is acknowledged.
-func (l *Loader) send(ctx context.Context, s *sender, samples int) error {
-	if n := s2.MaxEncodedLen(len(s.body)); cap(s.packed) < n {
-		s.packed = make([]byte, n)
-	}
-	s.packed = s2.EncodeSnappy(s.packed[:cap(s.packed)], s.body)
+// send returns when a body is acknowledged.
+func (l *Loader) send(ctx context.Context, s *sender, packed []byte, samples int) error {
 	if err := l.pace(ctx); err != nil {
 		return err
 	}
 	begin := time.Now()
-	retries, err := l.poster.post(ctx, s.packed, samples)
+	retries, err := l.poster.post(ctx, packed, samples)
 	l.retries.Add(int64(retries))
 	if err != nil {
 		return err

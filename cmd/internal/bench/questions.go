@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -26,6 +27,7 @@ func Questions(series int, end int64) []Question {
 		wide = fmt.Sprintf(`temperature{room=~"%s"}`, rooms(10_000/workload.RoomDevices))
 	}
 	some := min(many, 2000)
+	counters := strings.Replace(wide, "temperature", "energy_wh_total", 1)
 	step := func(id, name, q string, step time.Duration) Question {
 		return Question{ID: id, Name: name, Path: "/api/v1/query_range", Params: ranged(q, from, end, step)}
 	}
@@ -41,7 +43,7 @@ func Questions(series int, end int64) []Question {
 		at("avg_over_time", "avg_over_time, 100 series × 1 h", fmt.Sprintf("avg_over_time(%s[1h])", room)),
 		at("max_over_time", fmt.Sprintf("max(max_over_time), %d series × 1 h", many), fmt.Sprintf("max(max_over_time(%s[1h]))", wide)),
 		step("avg_by", fmt.Sprintf("avg by (site), %d series × 1 h, 60 s", many), fmt.Sprintf("avg by (site) (%s)", wide), time.Minute),
-		step("rate", fmt.Sprintf("sum by (building) (rate[5m]), %d series × 1 h, 60 s", many), fmt.Sprintf("sum by (building) (rate(%s[5m]))", wide), time.Minute),
+		step("rate", fmt.Sprintf("sum by (building) (rate[5m]), %d series × 1 h, 60 s", many), fmt.Sprintf("sum by (building) (rate(%s[5m]))", counters), time.Minute),
 		lists("label_values", fmt.Sprintf("label values, %d", many), "/api/v1/label/device_id/values", wide),
 		lists("series", fmt.Sprintf("series of %d", some), "/api/v1/series", fmt.Sprintf(`temperature{room=~"%s"}`, rooms(2000/workload.RoomDevices))),
 	}

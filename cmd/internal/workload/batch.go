@@ -19,6 +19,7 @@ const (
 )
 
 // Batch are the series that travel in one request. It belongs to one goroutine at a time.
+// [Batch.Packed] is what travels; [Batch.AppendSteps] is the same uncompressed.
 //
 // Both versions of the protocol frame a series alike, and only head and tag differ:
 //
@@ -40,6 +41,7 @@ type Batch struct {
 	heads   []byte // of all series, one after the other
 	ends    []uint32
 	walkers []Walker
+	packing packing
 }
 
 // NewBatch encodes the labels of series [first, last) once for all the batch's bodies.

@@ -1,10 +1,13 @@
 package workload
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"testing"
 
+	"github.com/golang/snappy"
+	"github.com/klauspost/compress/s2"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/prompb"
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
@@ -197,6 +200,44 @@ func BenchmarkAppend(b *testing.B) {
 		body = batch.Append(body[:0])
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/sample")
+}
+
+// What is packed unpacks to the body that is not, whatever steps are asked for one after the other.
+func TestPackedIsTheBody(t *testing.T) {
+	for _, p := range []Protocol{V1, V2} {
+		for _, start := range []int64{shape.Start, 1<<42 - 85_000} { // where the time takes a byte more
+			s := shape
+			s.Start = start
+			a, _ := s.NewBatch(p, 3, 1234)
+			b, _ := s.NewBatch(p, 3, 1234)
+			for _, steps := range []int{1, 1, 3, 3, 1, 4, 100, 1} {
+				want := a.AppendSteps(nil, steps)
+				packed := b.Packed(steps)
+				got, err := snappy.Decode(nil, packed)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("%s: %d steps until %d: %d bytes, want %d, %v", p, steps, b.Step(), len(got), len(want), err)
+				}
+				if p == V1 && steps == 1 && 2*len(packed) > len(want) {
+					t.Errorf("%s: %d bytes were packed into %d", p, len(want), len(packed))
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkPacked(b *testing.B) {
+	s := shape
+	s.Series, s.Samples = 2000, uniqueSteps
+	batch, err := s.NewBatch(V1, 0, 2000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		b.SetBytes(int64(len(batch.Packed(1))))
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/2000, "ns/sample")
+	b.ReportMetric(float64(len(batch.Packed(1)))/2000, "B/sample")
+	b.ReportMetric(float64(len(s2.EncodeSnappy(nil, batch.Append(nil))))/2000, "s2-B/sample")
 }
 
 func ExampleShape() {
