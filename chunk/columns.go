@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"fmt"
+	"math"
 	"sort"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -93,4 +94,46 @@ func (it *columnsIterator) AtHistogram(*histogram.Histogram) (int64, *histogram.
 
 func (it *columnsIterator) AtFloatHistogram(*histogram.FloatHistogram) (int64, *histogram.FloatHistogram) {
 	return it.cols.T[it.i], nil
+}
+
+// ObserveColumns adds samples that are later than all before them, with the same result as [Stats.Observe] of each.
+func (s *Stats) ObserveColumns(c Columns) {
+	t, v := c.T, c.V
+	for len(v) > 0 && s.Count() == 0 { // the first is different
+		s.Observe(t[0], v[0])
+		t, v = t[1:], v[1:]
+	}
+	if len(v) == 0 {
+		return
+	}
+	sum, comp, last, increase, low, high := s.Sum, s.comp, s.Last, s.Increase, s.Min, s.Max
+	for _, x := range v {
+		// What step returns, without a branch that nobody predicts: x − 0 is x.
+		var rose uint64
+		if x >= last {
+			rose = 1
+		}
+		increase += x - math.Float64frombits(math.Float64bits(last)&-rose)
+		last = x
+		if x < low {
+			low = x
+		}
+		if x > high {
+			high = x
+		}
+		// Both of Neumaier's branches are the rounding error of the addition, which TwoSum (Knuth) finds without one.
+		total := sum + x
+		b := total - sum
+		comp += (sum - (total - b)) + (x - b)
+		sum = total
+	}
+	if math.IsNaN(sum) || math.IsInf(sum, 0) || math.IsNaN(low) || math.IsNaN(comp) {
+		for i, x := range v { // numbers were not all there was
+			s.Observe(t[i], x)
+		}
+		return
+	}
+	s.Sum, s.comp, s.Last, s.Increase, s.Min, s.Max = sum, comp, last, increase, low, high
+	s.Samples += uint64(len(v))
+	s.MaxTime = t[len(t)-1]
 }

@@ -3,6 +3,7 @@ package chunk
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -20,9 +21,7 @@ type denseEncoder struct {
 // encode returns a Dense chunk of samples, 1 to MaxDense, whose bytes are appended to buf.
 func (e *denseEncoder) encode(buf []byte, t []int64, v []float64) (Chunk, []byte) {
 	c := Chunk{Stats: NoStats(), Encoding: Dense}
-	for i := range t {
-		c.Observe(t[i], v[i])
-	}
+	c.ObserveColumns(Columns{t, v})
 	from := len(buf)
 	if len(t) > 1 {
 		buf, _ = e.times.append(buf, t, 0, nil)
@@ -59,7 +58,13 @@ func decodeTimes(t []int64, b []byte, first int64) bool {
 		return len(b) == 0
 	}
 	c, ok := parseInts(b, len(t)-1)
-	if !ok || len(c.rest) > 0 || c.flags&(flagFirst|flagPatches) != 0 || !c.decode(t, first) {
+	if !ok || len(c.rest) > 0 || c.flags&(flagFirst|flagPatches) != 0 {
+		return false
+	}
+	if c.constant() {
+		return c.regular(t, first)
+	}
+	if !c.decode(t, first) {
 		return false
 	}
 	last := first
@@ -69,4 +74,17 @@ func decodeTimes(t []int64, b []byte, first int64) bool {
 		last = x
 	}
 	return rising
+}
+
+// regular makes times at one interval.
+func (c *intColumn) regular(t []int64, first int64) bool {
+	step := uint64(c.base * c.step)
+	if left := uint64(math.MaxInt64) - uint64(first); step == 0 || step > left/uint64(len(t)-1) {
+		return false // it does not rise, or passes the end of time
+	}
+	for i := range t {
+		t[i] = first
+		first += int64(step)
+	}
+	return true
 }

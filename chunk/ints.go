@@ -284,9 +284,8 @@ func (e *intEncoder) packed(r []int64, c int64, order uint8) plan {
 		}
 		size := 2*half + 1
 		cost := float64(xlog[m]-sum-xlog[int(hist[reach])+out]) + exceptionBits*float64(out)
-		cost = max(cost, float64(m)/float64(perByte(size))*0.1)
-		if half == 0 {
-			cost = exceptionBits * float64(out)
+		if half > 0 {
+			cost = max(cost, byteBits*float64(m/perByte(size)))
 		}
 		if cost < best.cost {
 			best = plan{order: order, size: size, base: c - int64(half), filler: half, cost: cost}
@@ -295,8 +294,10 @@ func (e *intEncoder) packed(r []int64, c int64, order uint8) plan {
 	return best
 }
 
-// exceptionBits is about what an exception costs.
-const exceptionBits = 22
+const (
+	exceptionBits = 22  // about what an exception costs
+	byteBits      = 0.4 // what a byte costs at least, however often it repeats
+)
 
 // packedAt is the plan with all residuals as symbols from lo on.
 func (e *intEncoder) packedAt(r []int64, lo int64, size int, order uint8) plan {
@@ -308,7 +309,7 @@ func (e *intEncoder) packedAt(r []int64, lo int64, size int, order uint8) plan {
 	for _, h := range hist[:size] {
 		cost -= xlog[h]
 	}
-	return plan{order: order, size: size, base: lo, cost: float64(cost)}
+	return plan{order: order, size: size, base: lo, cost: max(float64(cost), byteBits*float64(len(r)/perByte(size)))}
 }
 
 // wide is the plan with a byte a symbol, without what its exceptions cost.

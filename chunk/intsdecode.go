@@ -169,6 +169,11 @@ func (c *intColumn) plain() bool {
 	return c.order == 1 && c.low == 0 && c.count == 0 && c.size > 1 && c.dict == nil
 }
 
+// constant tells whether all deltas are the base.
+func (c *intColumn) constant() bool {
+	return c.order == 1 && c.low == 0 && c.count == 0 && c.size == 1 && c.dict == nil
+}
+
 // decode makes y the integers, of which first is the first.
 func (c *intColumn) decode(y []int64, first int64) bool {
 	y[0] = first

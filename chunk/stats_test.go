@@ -143,3 +143,28 @@ func TestAddSeries(t *testing.T) {
 		}
 	}
 }
+
+// Many at once are as one after the other, to the last bit.
+func TestObserveColumns(t *testing.T) {
+	for seed := range uint64(2000) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		c := randomColumns(rng, 1+rng.IntN(100))
+		if seed%2 == 0 {
+			for i := range c.V {
+				c.V[i] = math.Round(rng.NormFloat64()*1e6) / 1000
+			}
+		}
+		want := NoStats()
+		for i := range c.T {
+			want.Observe(c.T[i], c.V[i])
+		}
+		got := NoStats()
+		n := rng.IntN(len(c.T) + 1)
+		got.ObserveColumns(Columns{c.T[:n], c.V[:n]})
+		got.ObserveColumns(Columns{c.T[n:], c.V[n:]})
+		compareStats(t, seed, got, want, 0)
+		if math.Float64bits(got.comp) != math.Float64bits(want.comp) && !math.IsNaN(got.comp) {
+			t.Fatalf("seed %d: compensation %v, want %v", seed, got.comp, want.comp)
+		}
+	}
+}
