@@ -60,6 +60,7 @@ reported as it is.`,
 	f.BoolVar(&k.quick, "quick", false, "small sizes, which take about three minutes; a size that is given counts all the same")
 	f.StringVar(&k.o.Dir, "dir", "", "where servers keep their data while they run; empty means the folder for temporary files")
 	f.BoolVar(&k.o.Keep, "keep", false, "leave data and logs of the servers there")
+	f.StringVar(&k.o.Profiles, "profiles", "", "folder for CPU profiles of every server under every load and question, for go tool pprof; empty means none, and taking them disturbs the figures a little")
 	f.IntVar(&k.o.Procs, "procs", 0, "GOMAXPROCS of every server; 0 means all processors")
 	f.StringVar(&k.o.SeriesDir, "series-dir", "", `folder of CSV files of real series, one sample "time in ms,value" a line; empty leaves the scenario out`)
 	f.StringVar(&k.json, "json", "", "file for the report with all raw numbers, as JSON; - means to standard output, instead of the table")

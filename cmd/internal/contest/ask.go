@@ -52,6 +52,9 @@ func (b *bout) ask(ctx context.Context, q inquiry) error {
 	if err != nil {
 		return err
 	}
+	if err := b.profileQuestion(ctx, client, q); err != nil {
+		return err
+	}
 	latency := bench.Summarize(took)
 	b.raw(q.figure.ID, map[string]any{"times": len(took), "latency": latency, "server_cpu_ms": cost.CPU * 1000 / float64(len(took)), "rss_bytes": cost.RSS})
 	b.record(q.figure, latency.Median)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/minitrue/minitrue/cmd/internal/bench"
@@ -130,6 +131,8 @@ func (b *bout) write(ctx context.Context, name string, total int64, do func(*ben
 	if err := meter.Start(); err != nil {
 		return w, err
 	}
+	wait := b.profile(ctx, strings.ReplaceAll(name, " ", "-"))
+	defer wait()
 	w.LoadReport, err = do(l)
 	if err != nil {
 		return w, err

@@ -38,6 +38,7 @@ type Options struct {
 	SeriesDir string // folder of CSV files with real series; "" leaves them out
 	Dir       string // in which every server gets a folder of its own, for as long as it runs
 	Keep      bool   // leave the folders there
+	Profiles  string // folder for CPU profiles of every server under every load and question; "" means none
 	Procs     int    // GOMAXPROCS of every server; 0 means all
 	Log       func(format string, args ...any)
 }
