@@ -10,6 +10,7 @@ type Cost struct {
 	CPU          float64 `json:"server_cpu_seconds,omitempty"`
 	CPUPerM      float64 `json:"server_cpu_seconds_per_million,omitempty"` // samples or messages
 	RSS          int64   `json:"rss_bytes,omitempty"`
+	AnonRSS      int64   `json:"rss_anonymous_bytes,omitempty"` // of that, what is no mapped file
 	PeakRSS      int64   `json:"peak_rss_bytes,omitempty"`
 	DiskApparent int64   `json:"disk_apparent_bytes,omitempty"`
 	DiskAlloc    int64   `json:"disk_allocated_bytes,omitempty"`
@@ -37,8 +38,8 @@ func (m *Meter) Start() (err error) {
 func (m *Meter) Stop(n int64) (c Cost, err error) {
 	if m.PID != 0 {
 		after, err1 := Process{m.PID}.CPU()
-		var err2 error
-		c.RSS, c.PeakRSS, err2 = Process{m.PID}.Memory()
+		memory, err2 := Process{m.PID}.Memory()
+		c.RSS, c.PeakRSS, c.AnonRSS = memory.Resident, memory.Peak, memory.Anonymous
 		if err1 == nil {
 			c.CPU = (after - m.before).Seconds()
 			c.CPUPerM = c.CPU / float64(max(n, 1)) * 1e6

@@ -30,6 +30,13 @@ type LoadReport struct {
 	Latency          Latency `json:"latency"`               // of requests, retries included
 }
 
+// Add adds what another load did afterwards. Its latencies are left out.
+func (r *LoadReport) Add(o LoadReport) {
+	r.Samples, r.Requests, r.Retries = r.Samples+o.Samples, r.Requests+o.Requests, r.Retries+o.Retries
+	r.Seconds, r.GeneratorCPU = r.Seconds+o.Seconds, r.GeneratorCPU+o.GeneratorCPU
+	r.SamplesPerSecond = float64(r.Samples) / max(r.Seconds, 1e-9)
+}
+
 // Load writes the whole shape, time step by time step, as a fleet of scrapers would: each
 // series keeps to one connection, so its samples arrive in order. It returns when everything is
 // acknowledged, the context ends, or the server refuses something for good; the report is of what

@@ -20,6 +20,8 @@ type Loader struct {
 	poster                     poster
 	samples, requests, retries atomic.Int64 // of one Write
 	started                    time.Time
+	before                     int64     // samples of earlier ones
+	told                       time.Time // when progress was
 }
 
 const progressEvery = 5 * time.Second
@@ -82,7 +84,7 @@ func (l *Loader) Post(ctx context.Context, next func(dst []byte) (body []byte, s
 func (l *Loader) run(ctx context.Context, lane func(ctx context.Context, lane int) ([]time.Duration, error)) (LoadReport, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l.samples.Store(0)
+	l.before += l.samples.Swap(0)
 	l.requests.Store(0)
 	l.retries.Store(0)
 	l.started = time.Now()
@@ -111,22 +113,24 @@ func (l *Loader) run(ctx context.Context, lane func(ctx context.Context, lane in
 	return r, firstCause(errs)
 }
 
-// watch tells how far the load is until it has ended.
+// watch tells how far the load is, of all that this loader wrote, until it has ended.
 func (l *Loader) watch(wg *sync.WaitGroup) {
 	done := make(chan struct{})
 	go func() {
 		wg.Wait()
 		close(done)
 	}()
-	tick := time.NewTicker(progressEvery)
-	defer tick.Stop()
+	if l.told.IsZero() {
+		l.told = l.started
+	}
 	for {
 		select {
 		case <-done:
 			return
-		case <-tick.C:
+		case <-time.After(time.Until(l.told.Add(progressEvery))):
+			l.told = time.Now()
 			if l.o.Progress != nil {
-				l.o.Progress(l.samples.Load())
+				l.o.Progress(l.before + l.samples.Load())
 			}
 		}
 	}

@@ -38,11 +38,17 @@ func (p Process) CPU() (time.Duration, error) {
 	return time.Duration(user+system) * tick, nil
 }
 
-// Memory is the resident memory of the process now and at its highest, in bytes.
-func (p Process) Memory() (now, peak int64, err error) {
+// Memory is resident memory in bytes.
+type Memory struct {
+	Resident, Peak int64 // now and at its highest
+	Anonymous      int64 // of that now, what is no mapped file
+}
+
+// Memory is the resident memory of the process.
+func (p Process) Memory() (m Memory, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
 	if err != nil {
-		return 0, 0, fmt.Errorf("memory of process %d: %w", p.PID, err)
+		return m, fmt.Errorf("memory of process %d: %w", p.PID, err)
 	}
 	for line := range bytes.Lines(b) {
 		fields := bytes.Fields(line)
@@ -52,15 +58,17 @@ func (p Process) Memory() (now, peak int64, err error) {
 		n, _ := strconv.ParseInt(string(fields[1]), 10, 64)
 		switch string(fields[0]) {
 		case "VmRSS:":
-			now = n << 10
+			m.Resident = n << 10
 		case "VmHWM:":
-			peak = n << 10
+			m.Peak = n << 10
+		case "RssAnon:":
+			m.Anonymous = n << 10
 		}
 	}
-	if now == 0 || peak == 0 {
-		return 0, 0, fmt.Errorf("memory of process %d: it has no VmRSS or VmHWM: has it ended?", p.PID)
+	if m.Resident == 0 || m.Peak == 0 {
+		return m, fmt.Errorf("memory of process %d: it has no VmRSS or VmHWM: has it ended?", p.PID)
 	}
-	return now, peak, nil
+	return m, nil
 }
 
 // ownCPU is what this program has spent so far, user and system.

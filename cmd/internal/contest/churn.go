@@ -35,8 +35,7 @@ func churn(ctx context.Context, b *bout) error {
 				return sum, err
 			}
 			r, err := l.Write(ctx, batches, steps, 1)
-			sum.Samples, sum.Seconds, sum.GeneratorCPU = sum.Samples+r.Samples, sum.Seconds+r.Seconds, sum.GeneratorCPU+r.GeneratorCPU
-			sum.Requests, sum.Retries = sum.Requests+r.Requests, sum.Retries+r.Retries
+			sum.Add(r)
 			if err != nil {
 				return sum, err
 			}
@@ -55,14 +54,14 @@ func churn(ctx context.Context, b *bout) error {
 		return err
 	}
 	b.raw("resident every two hours", resident)
-	_, peak, err := bench.Process{PID: b.program.pid()}.Memory()
+	memory, err := bench.Process{PID: b.program.pid()}.Memory()
 	if err != nil {
 		return err
 	}
 	what := fmt.Sprintf("%s active series, a tenth replaced every 10 min for %s", group(int64(z.Churn)), span(z.ChurnTime))
 	quarter := resident[max(0, (len(resident)+3)/4-1)]
 	b.record(Figure{ID: "churn.rss", Name: "resident, " + what, Unit: MiB}, mebi(resident[len(resident)-1]))
-	b.record(Figure{ID: "churn.peak", Name: "highest resident", Unit: MiB}, mebi(peak))
+	b.record(Figure{ID: "churn.peak", Name: "highest resident", Unit: MiB}, mebi(memory.Peak))
 	b.record(Figure{ID: "churn.growth", Name: "resident at the end over that at a quarter of the time", Unit: Times, Goal: AtMost(1.3)},
 		float64(resident[len(resident)-1])/float64(quarter))
 	return nil
@@ -75,8 +74,8 @@ func (b *bout) turn(ctx context.Context) (int64, error) {
 			b.report.note("churn: MiniTrue was not flushed: %v", err)
 		}
 	}
-	rss, _, err := bench.Process{PID: b.program.pid()}.Memory()
-	return rss, err
+	memory, err := bench.Process{PID: b.program.pid()}.Memory()
+	return memory.Resident, err
 }
 
 // churners are the batches of which one is replaced at a time.

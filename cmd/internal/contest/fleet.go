@@ -59,7 +59,7 @@ var (
 		"label_values": AtMostOf(1, VictoriaMetrics), "series": AtMostOf(1, VictoriaMetrics),
 	}
 	questionUnlike = map[string]string{
-		"rate": "MetricsQL's rate does not extrapolate, and takes the sample before the window in",
+		"rate": "MetricsQL's rate divides by the time between the samples that it takes, one before the window among them, and does not extrapolate",
 	}
 )
 
