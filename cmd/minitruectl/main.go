@@ -41,6 +41,7 @@ func newRoot() *cobra.Command {
 		newVerify(),
 		newBackup(),
 		newRestore(),
+		newImport(),
 	)
 	return root
 }

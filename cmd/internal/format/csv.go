@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // csvWriter writes a row a sample: metric, labels as a JSON object, timestamp in ms, value.
@@ -30,7 +30,7 @@ func (c *csvWriter) header() {
 	}
 }
 
-func (c *csvWriter) Write(r *run.Run) error {
+func (c *csvWriter) Write(r *flow.Run) error {
 	c.header()
 	c.skipped.Histograms += int64(len(r.Histograms))
 	prefix, err := csvPrefix(r.Labels)

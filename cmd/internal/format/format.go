@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/value"
 
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // MaxLine bounds a line of text and a row.
@@ -40,7 +40,7 @@ func (s Skipped) String() string {
 
 // A Writer writes a file. Runs of one series come one after the other; those of OpenMetrics come by family.
 type Writer interface {
-	Write(r *run.Run) error
+	Write(r *flow.Run) error
 	Close() error // ends the file, and does not close what it is written to
 	Skipped() Skipped
 }

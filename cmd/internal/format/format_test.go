@@ -14,10 +14,10 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/cmd/internal/fixture"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
-func write(t *testing.T, name string, runs []run.Run) ([]byte, Skipped) {
+func write(t *testing.T, name string, runs []flow.Run) ([]byte, Skipped) {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := NewWriter(name, &b)
@@ -48,8 +48,8 @@ func readAll(name string, b []byte, from int64, emit Emit, mark Mark) error {
 	return ReadOpenMetrics(bytes.NewReader(b), 0, from, emit, mark)
 }
 
-func keep(all *[]run.Run) Emit {
-	return func(r *run.Run) error {
+func keep(all *[]flow.Run) Emit {
+	return func(r *flow.Run) error {
 		c := *r
 		c.Floats = slices.Clone(r.Floats)
 		*all = append(*all, c)
@@ -67,7 +67,7 @@ func TestIdentity(t *testing.T) {
 			for seed := range uint64(150) {
 				want := fixture.Runs(rand.New(rand.NewPCG(seed, 7)), int(seed%40), shape)
 				raw, skipped := write(t, name, want)
-				var got []run.Run
+				var got []flow.Run
 				if err := readAll(name, raw, 0, keep(&got), noMark); err != nil {
 					t.Fatalf("seed %d: %v\n%.2000s", seed, err, raw)
 				}
@@ -89,7 +89,7 @@ func TestSkipped(t *testing.T) {
 	}
 	for _, name := range Formats {
 		raw, s := write(t, name, want)
-		var got []run.Run
+		var got []flow.Run
 		if err := readAll(name, raw, 0, keep(&got), noMark); err != nil {
 			t.Fatal(err)
 		}
@@ -109,9 +109,9 @@ func TestSkipped(t *testing.T) {
 
 // A reader that begins at a mark reads what was behind it, no less and no more.
 func TestMarks(t *testing.T) {
-	var want []run.Run
+	var want []flow.Run
 	for i := range 30 {
-		r := run.Run{Labels: labels.FromStrings("__name__", "m", "i", fmt.Sprint(i))}
+		r := flow.Run{Labels: labels.FromStrings("__name__", "m", "i", fmt.Sprint(i))}
 		for n := range 2000 {
 			r.Floats = append(r.Floats, series.Sample{T: int64(n) * 1000, V: fixture.Value(i, n)})
 		}
@@ -119,7 +119,7 @@ func TestMarks(t *testing.T) {
 	}
 	for _, name := range Formats {
 		raw, _ := write(t, name, want)
-		var before []run.Run
+		var before []flow.Run
 		var positions []int64
 		var sizes []int
 		err := readAll(name, raw, 0, keep(&before), func(p int64) error {
@@ -151,10 +151,10 @@ func TestOpenMetricsAsPrometheusReadsIt(t *testing.T) {
 				want[i].Floats[j].T = rng.Int64N(4e12) - 1e11
 			}
 		}
-		want = slices.DeleteFunc(want, func(r run.Run) bool { return strings.Contains(r.Labels.String(), `\x00`) }) // which is its end of text
+		want = slices.DeleteFunc(want, func(r flow.Run) bool { return strings.Contains(r.Labels.String(), `\x00`) }) // which is its end of text
 		raw, _ := write(t, "openmetrics", want)
 		p := textparse.NewOpenMetricsParser(raw, labels.NewSymbolTable())
-		var got []run.Run
+		var got []flow.Run
 		for {
 			e, err := p.Next()
 			if err == io.EOF {
@@ -169,7 +169,7 @@ func TestOpenMetricsAsPrometheusReadsIt(t *testing.T) {
 			_, ts, v := p.Series()
 			var ls labels.Labels
 			p.Labels(&ls)
-			got = append(got, run.Run{Labels: ls.Copy(), Floats: []series.Sample{{T: *ts, V: v}}})
+			got = append(got, flow.Run{Labels: ls.Copy(), Floats: []series.Sample{{T: *ts, V: v}}})
 		}
 		if d := fixture.Diff(want, got); d != "" {
 			t.Fatalf("seed %d: %s", seed, d)
@@ -192,7 +192,7 @@ up NaN 1
 # EOF
 `
 	var got []string
-	err := ReadOpenMetrics(strings.NewReader(in), 42, 0, func(r *run.Run) error {
+	err := ReadOpenMetrics(strings.NewReader(in), 42, 0, func(r *flow.Run) error {
 		got = append(got, fmt.Sprint(r.Labels, r.Floats, r.Exemplars, r.About))
 		return nil
 	}, noMark)
@@ -217,7 +217,7 @@ up NaN 1
 		"up 1 1\n", "up 1 1\n# EOF\nup 1 2\n", "up\n# EOF\n", "up x\n# EOF\n", "up 1 x\n# EOF\n", "up{a=\"b} 1\n# EOF\n", "up{a=b} 1\n# EOF\n",
 		"up{a=\"b\",a=\"c\"} 1\n# EOF\n", "{} 1\n# EOF\n", "up 1 1 # {a=\"b\" 1\n# EOF\n", "up 1 1 2\n# EOF\n", "up 1 1e99\n# EOF\n", "up 1_0 1\n# EOF\n",
 	} {
-		if err := ReadOpenMetrics(strings.NewReader(bad), 0, 0, func(*run.Run) error { return nil }, noMark); err == nil {
+		if err := ReadOpenMetrics(strings.NewReader(bad), 0, 0, func(*flow.Run) error { return nil }, noMark); err == nil {
 			t.Errorf("%q is read", bad)
 		}
 	}
@@ -247,7 +247,7 @@ func TestCSVColumns(t *testing.T) {
 		{"fields", Columns{}, "metric,labels,timestamp,value\nm,1\n", "error: record on line 2: wrong number of fields"},
 	} {
 		var got []string
-		err := ReadCSV(strings.NewReader(row.in), row.c, 0, func(r *run.Run) error {
+		err := ReadCSV(strings.NewReader(row.in), row.c, 0, func(r *flow.Run) error {
 			got = append(got, r.Labels.String()+fmt.Sprint(r.Floats))
 			return nil
 		}, noMark)
@@ -259,7 +259,7 @@ func TestCSVColumns(t *testing.T) {
 			t.Errorf("%s: %s, want %s", row.name, text, row.want)
 		}
 	}
-	if err := ReadCSV(io.MultiReader(strings.NewReader("metric,labels,timestamp,value\n\""), forever{}), Columns{}, 0, keep(new([]run.Run)), noMark); err == nil {
+	if err := ReadCSV(io.MultiReader(strings.NewReader("metric,labels,timestamp,value\n\""), forever{}), Columns{}, 0, keep(new([]flow.Run)), noMark); err == nil {
 		t.Error("a row without end is read")
 	}
 }
@@ -307,7 +307,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, which byte, b []byte) {
 		name := Formats[int(which)%len(Formats)]
-		var got []run.Run
+		var got []flow.Run
 		if readAll(name, b, 0, keep(&got), noMark) != nil {
 			return
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 const (
@@ -16,9 +16,9 @@ const (
 	cachedNames = 20_000 // series whose labels are remembered
 )
 
-// Emit and Mark are what a reader calls, see [run.Source].
+// Emit and Mark are what a reader calls, see [flow.Source].
 type (
-	Emit func(*run.Run) error
+	Emit func(*flow.Run) error
 	Mark func(position int64) error
 )
 
@@ -29,7 +29,7 @@ type gather struct {
 	from int64 // rows that are passed over
 	row  int64
 	key  string
-	cur  run.Run
+	cur  flow.Run
 	seen map[string]labels.Labels
 }
 
@@ -88,7 +88,7 @@ func (g *gather) flush() error {
 		return nil
 	}
 	err := g.emit(&g.cur)
-	g.cur = run.Run{Labels: g.cur.Labels, Floats: g.cur.Floats[:0], About: g.cur.About}
+	g.cur = flow.Run{Labels: g.cur.Labels, Floats: g.cur.Floats[:0], About: g.cur.About}
 	return err
 }
 

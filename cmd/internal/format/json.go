@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // jsonWriter writes a line a run, in the form that VictoriaMetrics exports, with histograms beside it:
@@ -26,7 +26,7 @@ const jsonRun = 8192
 
 func newJSONWriter(w io.Writer) *jsonWriter { return &jsonWriter{w: bufio.NewWriterSize(w, 256<<10)} }
 
-func (j *jsonWriter) Write(r *run.Run) error {
+func (j *jsonWriter) Write(r *flow.Run) error {
 	floats, histograms := r.Floats, r.Histograms
 	for len(floats)+len(histograms) > 0 {
 		f, h := floats[:min(len(floats), jsonRun)], histograms[:min(len(histograms), jsonRun/32)]

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // ReadJSON reads JSON lines, ours and those that VictoriaMetrics exports. Positions are lines.
@@ -48,7 +48,7 @@ func ReadJSON(r io.Reader, from int64, emit Emit, mark Mark) error {
 	return mark(n)
 }
 
-func parseJSONLine(b []byte) (*run.Run, error) {
+func parseJSONLine(b []byte) (*flow.Run, error) {
 	var line struct {
 		Metric     map[string]string `json:"metric"`
 		Values     []num             `json:"values"`
@@ -71,7 +71,7 @@ func parseJSONLine(b []byte) (*run.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run.Run{Labels: ls, Floats: make([]series.Sample, len(line.Values))}
+	r := &flow.Run{Labels: ls, Floats: make([]series.Sample, len(line.Values))}
 	for i, v := range line.Values {
 		r.Floats[i] = series.Sample{T: line.Timestamps[i], V: float64(v)}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // openMetricsWriter writes OpenMetrics text. A stale marker says that there is no value, and a NaN in its place would be one:
@@ -28,7 +28,7 @@ func newOpenMetricsWriter(w io.Writer) *openMetricsWriter {
 	return &openMetricsWriter{w: bufio.NewWriterSize(w, 256<<10)}
 }
 
-func (o *openMetricsWriter) Write(r *run.Run) error {
+func (o *openMetricsWriter) Write(r *flow.Run) error {
 	o.skipped.Histograms += int64(len(r.Histograms))
 	if len(r.Floats) == 0 {
 		return nil

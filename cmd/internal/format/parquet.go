@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // The columns of a flat Parquet file, in the order in which Parquet has them: by name.
@@ -47,7 +47,7 @@ func newParquetWriter(w io.Writer) *parquetWriter {
 		parquet.PageBufferSize(256<<10), parquet.CreatedBy("minitrue", "1", ""))}
 }
 
-func (p *parquetWriter) Write(r *run.Run) error {
+func (p *parquetWriter) Write(r *flow.Run) error {
 	p.skipped.Histograms += int64(len(r.Histograms))
 	head := flatHead(r.Labels)
 	for from := 0; from < len(r.Floats); from += 1024 {

@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
 
 // batch is what one request carries. It owns its memory.
@@ -64,7 +64,7 @@ const (
 )
 
 // add copies of a run what fits a limit, and returns how much that was: floats first, then histograms, then exemplars.
-func (b *batch) add(hash uint64, r *run.Run, samples, bytes int) (took counts) {
+func (b *batch) add(hash uint64, r *flow.Run, samples, bytes int) (took counts) {
 	room := func() bool {
 		return b.total() == 0 || b.total() < samples && b.bytes < bytes
 	}
@@ -102,7 +102,7 @@ func (b *batch) halves() (x, y *batch, ok bool) {
 	limit := b.total() / 2
 	for i := range b.entries {
 		e := &b.entries[i]
-		r := run.Run{Labels: e.labels, Floats: e.floats, Histograms: e.histograms, Exemplars: e.exemplars, About: e.about}
+		r := flow.Run{Labels: e.labels, Floats: e.floats, Histograms: e.histograms, Exemplars: e.exemplars, About: e.about}
 		var took counts
 		if x.total() < limit {
 			took = x.add(uint64(i), &r, limit, 1<<40)

@@ -11,8 +11,8 @@ import (
 
 	"github.com/klauspost/compress/s2"
 
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 	"github.com/minitrue/minitrue/cmd/internal/progress"
-	"github.com/minitrue/minitrue/cmd/internal/run"
 )
 
 // Options of a Sender. Zero values but URL are usable.
@@ -147,7 +147,7 @@ func (e *encoder) pack(b *batch, v2 bool) (_ []byte, err error) {
 }
 
 // Send takes a run, whose slices the caller may use again afterwards. An error is of any run so far.
-func (s *Sender) Send(r *run.Run) error {
+func (s *Sender) Send(r *flow.Run) error {
 	hash := r.Labels.Hash()
 	l := s.lanes[hash%uint64(len(s.lanes))]
 	rest := *r

@@ -22,14 +22,14 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/cmd/internal/fixture"
-	"github.com/minitrue/minitrue/cmd/internal/run"
+	"github.com/minitrue/minitrue/cmd/internal/flow"
 	"github.com/minitrue/minitrue/remote"
 )
 
 // memory keeps what the node's own handler decodes.
 type memory struct {
 	mu        sync.Mutex
-	runs      []run.Run
+	runs      []flow.Run
 	exemplars []string
 	metadata  map[string]series.Metadata
 }
@@ -48,7 +48,7 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 			b.Reject(i, "told_so", errors.New("it was told to be refused"))
 			continue
 		}
-		r := run.Run{Labels: ls, Floats: append([]series.Sample(nil), b.Samples[e.First:e.First+e.Count]...)}
+		r := flow.Run{Labels: ls, Floats: append([]series.Sample(nil), b.Samples[e.First:e.First+e.Count]...)}
 		for _, h := range b.Histograms {
 			if h.Series == i {
 				r.Histograms = append(r.Histograms, h)
@@ -74,7 +74,7 @@ func newMemory(t *testing.T) (*memory, string) {
 	return m, s.URL
 }
 
-func send(t *testing.T, o Options, runs []run.Run) (Report, error) {
+func send(t *testing.T, o Options, runs []flow.Run) (Report, error) {
 	t.Helper()
 	s, err := New(t.Context(), o)
 	if err != nil {
@@ -114,13 +114,13 @@ func TestIdentity(t *testing.T) {
 func TestRefusedSamplesAreCounted(t *testing.T) {
 	for _, protocol := range []string{"", "1.0"} {
 		_, url := newMemory(t)
-		good := run.Run{Labels: labels.FromStrings("__name__", "m", "l0", "x"), Floats: make([]series.Sample, 7)}
-		bad := run.Run{Labels: labels.FromStrings("__name__", "m", "l0", "refused"), Floats: make([]series.Sample, 5)}
+		good := flow.Run{Labels: labels.FromStrings("__name__", "m", "l0", "x"), Floats: make([]series.Sample, 7)}
+		bad := flow.Run{Labels: labels.FromStrings("__name__", "m", "l0", "refused"), Floats: make([]series.Sample, 5)}
 		s, err := New(t.Context(), Options{URL: url, Protocol: protocol})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range []run.Run{good, bad} {
+		for _, r := range []flow.Run{good, bad} {
 			if err := s.Send(&r); err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = s.Send(&run.Run{Labels: labels.FromStrings("__name__", "m"), Floats: make([]series.Sample, 1)})
+			err = s.Send(&flow.Run{Labels: labels.FromStrings("__name__", "m"), Floats: make([]series.Sample, 1)})
 			err = errors.Join(err, s.Flush())
 			if text := fmt.Sprint(err); (err == nil) != (row.err == "") || !strings.Contains(text, row.err) {
 				t.Errorf("error %v", err)
@@ -223,9 +223,9 @@ func TestTooLargeIsHalved(t *testing.T) {
 		samples.Add(n)
 	}))
 	defer srv.Close()
-	var runs []run.Run
+	var runs []flow.Run
 	for i := range 7 {
-		runs = append(runs, run.Run{Labels: labels.FromStrings("__name__", "m", "i", fmt.Sprint(i)), Floats: make([]series.Sample, 331)})
+		runs = append(runs, flow.Run{Labels: labels.FromStrings("__name__", "m", "i", fmt.Sprint(i)), Floats: make([]series.Sample, 331)})
 	}
 	if _, err := send(t, Options{URL: srv.URL, Protocol: "1.0"}, runs); err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestContextEnds(t *testing.T) {
 	}
 	time.AfterFunc(50*time.Millisecond, cancel)
 	for range 100 {
-		if err = s.Send(&run.Run{Labels: labels.FromStrings("__name__", "m"), Floats: make([]series.Sample, 1)}); err != nil {
+		if err = s.Send(&flow.Run{Labels: labels.FromStrings("__name__", "m"), Floats: make([]series.Sample, 1)}); err != nil {
 			break
 		}
 	}

@@ -1,7 +1,7 @@
-// Package run is what import and export carry: some samples of one series, and where they come from and go to.
+// Package flow is what import and export carry: some samples of one series, and where they come from and go to.
 //
 //	Source ──▶ Run, Run, … ──▶ sender or file
-package run
+package flow
 
 import (
 	"context"
