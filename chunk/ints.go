@@ -189,9 +189,13 @@ func (e *intEncoder) plan(r []int64, order uint8) plan {
 	}
 	best := e.packed(r, c, order)
 	if n := uint64(hi) - uint64(lo); n < maxPacked && best.cost > 0 {
-		if p := e.packedAt(r, lo, int(n)+1, order); p.cost < best.cost {
+		if p := e.packedAt(r, lo, int(n)+1, order); p.cost+marginBits < best.cost {
 			best = p
 		}
+	}
+	margin := float64(marginBits)
+	if len(r) >= minHuffman {
+		margin = 0
 	}
 	// Wider residuals: the low that is best if symbols took eight bits, and its neighbours.
 	var outside [66]float64 // what those of at least so many bits cost as exceptions
@@ -204,8 +208,8 @@ func (e *intEncoder) plan(r []int64, order uint8) plan {
 			least, at = cost, low
 		}
 	}
-	for low := max(0, at-2); low <= min(at+1, maxLow); low++ {
-		if p := wide(r, c, uint8(low), order); p.cost+outside[low+8] < best.cost {
+	for low := max(0, at-2); low <= min(at+4, maxLow); low++ {
+		if p := wide(r, c, uint8(low), order); p.cost+outside[low+8]+margin < best.cost {
 			best = p
 			best.cost += outside[low+8]
 		}
@@ -235,7 +239,6 @@ func (e *intEncoder) dictionary(r []int64, best plan) plan {
 	slices.Sort(e.sorted)
 	at := -1
 	for low := 0; low < int(best.low); low++ {
-		const entryBits = 12
 		cost := float64(xlog[len(r)]) + float64(low*len(r))
 		entries := 0
 		for i := 0; i < len(r) && entries <= 256; entries++ {
@@ -296,6 +299,9 @@ func (e *intEncoder) packed(r []int64, c int64, order uint8) plan {
 
 const (
 	exceptionBits = 22  // about what an exception costs
+	entryBits     = 12  // an entry of a dictionary
+	tableBits     = 4   // an entry of a table of codes
+	marginBits    = 16  // what a plan must be better by, so that chunks of one kind are written alike
 	byteBits      = 0.4 // what a byte costs at least, however often it repeats
 )
 
@@ -325,11 +331,21 @@ func wide(r []int64, c int64, low uint8, order uint8) plan {
 		}
 		hist[u>>low&255]++
 	}
-	h := xlog[len(r)]
+	h, different := xlog[len(r)], 0
 	for _, n := range hist {
 		h -= xlog[n]
+		if n > 0 {
+			different++
+		}
 	}
-	p.cost = max(float64(h), float64(len(r))) + float64(len(r)*int(low))
+	m := float64(len(r))
+	p.cost = max(float64(h), m)
+	if len(r) >= minHuffman && low > 0 { // a table of its own is part of the cost
+		if p.cost += tableBits * float64(different); different*tableBits > len(r)*8/maxTable {
+			p.cost = 8 * m
+		}
+	}
+	p.cost += m * float64(low)
 	return p
 }
 

@@ -95,13 +95,11 @@ func (r *varints) take(n int) []byte {
 	return x
 }
 
-// parseInts checks the frame of m residuals. Exceptions, the dictionary and what is
+// parseInts checks the frame of m residuals behind its flags and size. Exceptions, the dictionary and what is
 // Huffman coded are left unchecked.
-func parseInts(b []byte, m int) (c intColumn, ok bool) {
+func parseInts(b []byte, flags, code byte, m int) (c intColumn, ok bool) {
 	r := varints{b: b}
-	c.flags = r.byte()
-	c.order, c.step = int(c.flags&3), 1
-	code := r.byte()
+	c.flags, c.order, c.step = flags, int(flags&3), 1
 	c.huffman = code&sizeHuffman != 0
 	switch code &^= sizeHuffman; {
 	case code < sizeByte:

@@ -11,6 +11,7 @@ const (
 	kindBits    = iota // their bits, shifted right
 	kindDecimal        // i / 10^e
 	kindFloat32        // i / 10^e, rounded to float32
+	kindShort          // i / 10^e in a column of deltas without flags, all in this byte
 )
 
 const (
@@ -101,9 +102,44 @@ func (e *valueEncoder) column(buf []byte, f valueForm, first float64) ([]byte, f
 	if len(e.patches) > 0 {
 		flags |= flagPatches
 	}
+	at := len(buf)
 	buf = append(buf, byte(f.kind|f.arg<<2))
 	buf, cost := e.ints.append(buf, e.x, flags, explicit)
+	if head, ok := short(f, buf[at+1], buf[at+2]); ok {
+		buf[at] = head
+		buf = append(buf[:at+1], buf[at+3:]...)
+	}
 	return append(buf, e.patches...), cost + float64(8*len(explicit))
+}
+
+// short returns the one byte for a form and the flags and size of its column, if there is one: of many short chunks,
+// two bytes are a part that counts.
+func short(f valueForm, flags, size byte) (byte, bool) {
+	if f.kind != kindDecimal || f.arg > 3 || flags != 1 || size > sizeByte || size == 1 {
+		return 0, false
+	}
+	if size == sizeByte {
+		size = 1
+	}
+	return kindShort | byte(f.arg)<<2 | size<<4, true
+}
+
+// form is the inverse of the first byte of a column, and cuts off what is the form's.
+func form(b []byte) (f valueForm, flags, size byte, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return f, 0, 0, nil, false
+	}
+	f, b = valueForm{int(b[0] & 3), int(b[0] >> 2)}, b[1:]
+	if f.kind == kindShort {
+		if size = byte(f.arg >> 2); size == 1 {
+			size = sizeByte
+		}
+		return valueForm{kindDecimal, f.arg & 3}, 1, size, b, true
+	}
+	if len(b) < 2 || f.kind != kindBits && f.arg > maxExponent {
+		return f, 0, 0, nil, false
+	}
+	return f, b[0], b[1], b[2:], true
 }
 
 // first is the integer of a value that is known beside the column.
@@ -206,14 +242,11 @@ func exponent(v float64, most, kind int) int {
 
 // decodeValues decodes a column into v.
 func decodeValues(v []float64, b []byte, first float64) bool {
-	if len(b) == 0 {
+	f, flags, size, b, ok := form(b)
+	if !ok {
 		return false
 	}
-	f := valueForm{int(b[0] & 3), int(b[0] >> 2)}
-	if f.kind > kindFloat32 || f.kind != kindBits && f.arg > maxExponent {
-		return false
-	}
-	c, ok := parseInts(b[1:], len(v)-1)
+	c, ok := parseInts(b, flags, size, len(v)-1)
 	if !ok || c.flags&flagPatches == 0 && len(c.rest) > 0 {
 		return false
 	}
