@@ -25,7 +25,7 @@ func main() {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "minitruectl",
-		Short:         "Simulate sensors, measure servers, look into the files of MiniTrue",
+		Short:         "Simulate sensors, measure servers; verify, save, move and look into the data of MiniTrue",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -42,6 +42,7 @@ func newRoot() *cobra.Command {
 		newBackup(),
 		newRestore(),
 		newImport(),
+		newExport(),
 	)
 	return root
 }
