@@ -3,6 +3,7 @@
 //
 //	minitruectl simulate                sensors over MQTT
 //	minitruectl bench load|query|mqtt   measure a server, MiniTrue or a peer
+//	minitruectl bench compare           measure MiniTrue and its peers in turn, and compare their answers
 //	minitruectl bench check             read back what a load was told is stored
 //	minitruectl wal dump|repair         the write-ahead log
 //	minitruectl block inspect           a block on disk

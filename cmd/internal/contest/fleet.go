@@ -63,8 +63,13 @@ var (
 	}
 )
 
+// ends are the ends of the ranges that are asked about: no two are equal, so that no answer is known already.
+func ends(s workload.Shape) func(n int) int64 {
+	return func(n int) int64 { return s.End() - int64(n)*1000 }
+}
+
 func (b *bout) askFleet(ctx context.Context, s workload.Shape) error {
-	end := func(n int) int64 { return s.End() - int64(n)*1000 }
+	end := ends(s)
 	for i, q := range bench.Questions(s.Series, s.End()) {
 		err := b.ask(ctx, inquiry{
 			figure: Figure{ID: "queries." + q.ID, Name: q.Name, Unit: Millis, Goal: questionGoals[q.ID]},
@@ -78,25 +83,25 @@ func (b *bout) askFleet(ctx context.Context, s workload.Shape) error {
 	if b.rival.Name != MiniTrue {
 		return nil
 	}
+	return b.askAggregates(ctx, s)
+}
+
+// askAggregates asks POST /query, whose answers are held against what was written.
+func (b *bout) askAggregates(ctx context.Context, s workload.Shape) error {
+	end := ends(s)
 	for i, q := range bench.Aggregates(s.End()) {
-		numbers, from := []int{0}, func(n int) int64 { return end(n) - hour }
-		if i > 0 {
-			numbers, from = roomSensors(), func(int) int64 { return s.Start }
+		check := func(n int, body []byte) error {
+			mean, count := truth(s, []int{0}, end(n)-hour, end(n))
+			return checkQuery(body, mean, count)
+		}
+		if i > 0 { // the whole history
+			mean, count := truth(s, roomSensors(), s.Start, s.End())
+			check = func(_ int, body []byte) error { return checkQuery(body, mean, count) }
 		}
 		err := b.ask(ctx, inquiry{
 			figure: Figure{ID: fmt.Sprintf("queries.query_%d", i), Name: q.Name, Unit: Millis},
-			at: func(n int) bench.Question {
-				q := bench.Aggregates(end(n))[i]
-				return q
-			},
-			check: func(n int, body []byte) error {
-				to := end(n)
-				if i > 0 {
-					to = s.End()
-				}
-				mean, count := truth(s, numbers, from(n), to)
-				return checkQuery(body, mean, count)
-			},
+			at:     func(n int) bench.Question { return bench.Aggregates(end(n))[i] },
+			check:  check,
 		})
 		if err != nil {
 			return err

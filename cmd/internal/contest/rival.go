@@ -171,7 +171,7 @@ func moduleVersion(exe string) string {
 			return s.Value[:12]
 		}
 	}
-	return "unknown"
+	return info.Main.Version
 }
 
 // victoriaVersion asks the executable, and the package manager when its builder left that out.
