@@ -80,7 +80,7 @@ func (k *compareCommand) sizes(c *cobra.Command) {
 	f.IntVar(&z.Churn, "churn-series", d.Churn, "active series of churn")
 	f.DurationVar(&z.ChurnTime, "churn-time", d.ChurnTime, "simulated time of churn")
 	f.IntVar(&z.Messages, "messages", d.Messages, "messages of mqtt")
-	f.DurationVar(&z.Patience, "patience", d.Patience, "how long one question is asked again and again, at least 20 times")
+	f.DurationVar(&z.Patience, "patience", d.Patience, "how long one question is asked again and again; up to four times that for 20 askings")
 }
 
 // shrink takes the quick sizes for those that were not given.

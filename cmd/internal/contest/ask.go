@@ -18,9 +18,10 @@ type inquiry struct {
 }
 
 const (
-	compared    = 3 // askings whose answers are compared
-	fewestTimes = 20
-	mostTimes   = 1000
+	compared    = 3    // askings whose answers are compared
+	fewestTimes = 5    // however long they take
+	manyTimes   = 20   // unless they take several times as long as is patience
+	mostTimes   = 1000 // however fast they are
 )
 
 // ask compares a few answers and then times as many askings as patience allows. No two are about the same range.
@@ -41,7 +42,7 @@ func (b *bout) ask(ctx context.Context, q inquiry) error {
 		return err
 	}
 	var took []time.Duration
-	for deadline := time.Now().Add(b.o.Sizes.Patience); len(took) < mostTimes && (len(took) < fewestTimes || time.Now().Before(deadline)); {
+	for began := time.Now(); !enough(len(took), time.Since(began), b.o.Sizes.Patience); {
 		_, t, err := client.Ask(ctx, q.at(compared+len(took)))
 		if err != nil {
 			return err
@@ -61,6 +62,17 @@ func (b *bout) ask(ctx context.Context, q inquiry) error {
 	b.report.tail(q.figure.ID, b.rival.Name, latency.P99)
 	b.logf("%s: median %.2f ms, p99 %.2f ms of %d", q.figure.Name, latency.Median, latency.P99, len(took))
 	return nil
+}
+
+// enough says whether so many askings in so long a time will do.
+func enough(times int, took, patience time.Duration) bool {
+	switch {
+	case times < fewestTimes:
+		return false
+	case times < manyTimes:
+		return took > 4*patience
+	}
+	return times >= mostTimes || took > patience
 }
 
 // hear checks an answer, or keeps it to be compared.

@@ -198,3 +198,19 @@ func TestChurnersReplaceATenth(t *testing.T) {
 		before = now
 	}
 }
+
+func TestEnough(t *testing.T) {
+	const patience = time.Second
+	for _, row := range []struct {
+		times int
+		took  time.Duration
+		want  bool
+	}{
+		{4, time.Hour, false}, {5, 5 * patience, true}, {19, 2 * patience, false}, {20, 2 * patience, true}, {20, patience / 2, false},
+		{mostTimes - 1, patience / 2, false}, {mostTimes, patience / 2, true},
+	} {
+		if got := enough(row.times, row.took, patience); got != row.want {
+			t.Errorf("%d askings in %v: %v", row.times, row.took, got)
+		}
+	}
+}
