@@ -117,11 +117,8 @@ func (r *Rewriter) divide(dst, group []Chunk, d division) ([]Chunk, error) {
 		if inside && len(group) == 1 && group[0].Encoding == Dense {
 			return append(dst, group[0]), nil
 		}
-		r.cols.Reset()
-		for i := range group {
-			if err := group[i].AppendTo(&r.cols); err != nil {
-				return nil, err
-			}
+		if err := r.decode(group); err != nil {
+			return nil, err
 		}
 		if inside {
 			return r.halve(dst, r.cols.T, r.cols.V, d), nil
@@ -131,11 +128,8 @@ func (r *Rewriter) divide(dst, group []Chunk, d division) ([]Chunk, error) {
 	a, b := d.halves()
 	n := sort.Search(len(group), func(i int) bool { return !a.has(group[i].MinTime) })
 	if n > 0 && !a.has(group[n-1].MaxTime) { // it lies in both
-		r.cols.Reset()
-		for i := range group {
-			if err := group[i].AppendTo(&r.cols); err != nil {
-				return nil, err
-			}
+		if err := r.decode(group); err != nil {
+			return nil, err
 		}
 		return r.halve(dst, r.cols.T, r.cols.V, d), nil
 	}
@@ -144,6 +138,17 @@ func (r *Rewriter) divide(dst, group []Chunk, d division) ([]Chunk, error) {
 		return nil, err
 	}
 	return r.divide(dst, group[n:], b)
+}
+
+// decode makes cols the samples of chunks that do not overlap.
+func (r *Rewriter) decode(group []Chunk) error {
+	r.cols.Reset()
+	for i := range group {
+		if err := group[i].AppendTo(&r.cols); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // merge decodes and merges floats.
@@ -175,8 +180,7 @@ func (r *Rewriter) mixed(dst, group []Chunk) ([]Chunk, error) {
 			dst = append(dst, merged[i])
 			continue
 		}
-		r.cols.Reset()
-		if err := merged[i].AppendTo(&r.cols); err != nil {
+		if err := r.decode(merged[i : i+1]); err != nil {
 			return nil, err
 		}
 		dst = r.cut(dst)

@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"math"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -140,9 +141,20 @@ func (s *Stats) ObserveAll(it chunkenc.Iterator) error {
 	return it.Err()
 }
 
-// Measure decodes a chunk and returns its statistics.
+// measured is the memory of Measure.
+var measured = sync.Pool{New: func() any { return new(Columns) }}
+
+// Measure decodes an XOR or histogram chunk and returns its statistics.
 func Measure(enc Encoding, data []byte) (Stats, error) {
 	s := NoStats()
+	if enc == XOR {
+		cols := measured.Get().(*Columns)
+		defer measured.Put(cols)
+		cols.Reset()
+		err := Chunk{Encoding: enc, Data: data}.AppendTo(cols)
+		s.ObserveColumns(*cols)
+		return s, err
+	}
 	c, err := Chunk{Encoding: enc, Data: data}.Decode()
 	if err != nil {
 		return s, err

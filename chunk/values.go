@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 )
 
 // How values become integers; in files.
@@ -68,13 +69,10 @@ type valueForm struct {
 
 // append appends the column of values. first is Stats.First.
 func (e *valueEncoder) append(buf []byte, v []float64, first float64) []byte {
-	e.x = append(e.x[:0], make([]int64, len(v))...)[:len(v)]
-	forms, sure := candidates(v)
+	e.x = slices.Grow(e.x[:0], len(v))[:len(v)]
+	var forms [3]valueForm
 	best, least := 0, math.Inf(1)
-	for i, f := range forms {
-		if i > 0 && sure {
-			break
-		}
+	for _, f := range candidates(forms[:0], v) {
 		t := 1 - best
 		n := e.integers(v, f)
 		var cost float64
@@ -184,8 +182,8 @@ func (e *valueEncoder) integers(v []float64, f valueForm) (n int) {
 	return n
 }
 
-// candidates returns the forms that a sample of values speaks for, the best first, and whether that is sure.
-func candidates(v []float64) (forms []valueForm, sure bool) {
+// candidates appends the forms that a sample of values speaks for, and last the one that all values have.
+func candidates(forms []valueForm, v []float64) []valueForm {
 	const most = 14 // decimals that a sensor's value has
 	var exact, single [most + 2]int
 	var zeros uint64
@@ -211,7 +209,7 @@ func candidates(v []float64) (forms []valueForm, sure bool) {
 	if e, ok := covering(single[:], known); ok && (len(forms) == 0 || e < forms[0].arg) {
 		forms = append(forms, valueForm{kindFloat32, e})
 	}
-	return append(forms, valueForm{kindBits, min(bits.TrailingZeros64(zeros), 63)}), false
+	return append(forms, valueForm{kindBits, min(bits.TrailingZeros64(zeros), 63)})
 }
 
 // covering returns the fewest decimals that three of four values have.
@@ -238,75 +236,4 @@ func exponent(v float64, most, kind int) int {
 		}
 	}
 	return most + 1
-}
-
-// decodeValues decodes a column into v.
-func decodeValues(v []float64, b []byte, first float64) bool {
-	f, flags, size, b, ok := form(b)
-	if !ok {
-		return false
-	}
-	c, ok := parseInts(b, flags, size, len(v)-1)
-	if !ok || c.flags&flagPatches == 0 && len(c.rest) > 0 {
-		return false
-	}
-	x0 := c.first
-	if c.flags&flagFirst == 0 {
-		if x0, ok = f.first(first); !ok {
-			return false
-		}
-	}
-	if f.kind == kindDecimal && c.plain() {
-		e, ok := c.expand(len(v) - 1)
-		if ok {
-			c.decimals(v, x0, pow10[f.arg])
-		}
-		e.release()
-		if !ok {
-			return false
-		}
-	} else {
-		x := integersIn(v)
-		if !c.decode(x, x0) {
-			return false
-		}
-		f.floats(v, x)
-	}
-	return c.flags&flagPatches == 0 || applyPatches(v, c.rest)
-}
-
-// floats makes values of integers, which may lie in the same memory.
-func (f valueForm) floats(v []float64, x []int64) {
-	x = x[:len(v)]
-	switch f.kind {
-	case kindBits:
-		for i, k := range x {
-			v[i] = math.Float64frombits(uint64(k) << f.arg)
-		}
-	case kindDecimal:
-		p := pow10[f.arg]
-		for i, k := range x {
-			v[i] = float64(k) / p
-		}
-	default:
-		p := pow10[f.arg]
-		for i, k := range x {
-			v[i] = float64(float32(float64(k) / p))
-		}
-	}
-}
-
-func applyPatches(v []float64, b []byte) bool {
-	r := varints{b: b}
-	at := uint64(0)
-	for len(r.b) > 0 {
-		at += r.unsigned()
-		d := r.unsigned()
-		if r.broken || at >= uint64(len(v)) {
-			return false
-		}
-		v[at] = patched(v[at], d)
-		at++
-	}
-	return true
 }
