@@ -44,6 +44,12 @@ func TestEveryCommandHasHelp(t *testing.T) {
 		if c.Short == "" {
 			t.Errorf("%s has no short help", c.CommandPath())
 		}
+		switch top := strings.Fields(c.CommandPath() + " -")[1]; top {
+		case "verify", "backup", "restore", "import", "export":
+			if c.Runnable() && !strings.Contains(c.Example, c.CommandPath()) {
+				t.Errorf("%s has no example", c.CommandPath())
+			}
+		}
 		for _, child := range c.Commands() {
 			walk(child)
 		}
@@ -72,6 +78,33 @@ func TestBadFlags(t *testing.T) {
 		{"wal", "dump", t.TempDir()},
 		{"block", "inspect", t.TempDir()},
 		{"health", "--url", "http://"},
+		{"verify", "--data-dir", t.TempDir()},
+		{"backup", "--data-dir", t.TempDir(), "--to", t.TempDir()},
+		{"backup", "--data-dir", t.TempDir()},
+		{"backup", "--to", "s3://bucket"},
+		{"backup", "list", "--from", t.TempDir(), "--config", filepath.Join(t.TempDir(), "none")},
+		{"backup", "prune", "--from", t.TempDir()},
+		{"backup", "verify", "--from", t.TempDir(), "--at", "noon"},
+		{"restore", "--from", t.TempDir(), "--data-dir", filepath.Join(t.TempDir(), "x")},
+		{"import", "prometheus"},
+		{"import", "prometheus", "--dir", filepath.Join(t.TempDir(), "none")},
+		{"import", "remote-read", "--from", "http://127.0.0.1:1"},
+		{"import", "remote-read", "--from", "http://127.0.0.1:1", "--start", "0", "--window", "1s"},
+		{"import", "csv", filepath.Join(t.TempDir(), "none")},
+		{"import", "csv", "--delimiter", ",,", os.DevNull},
+		{"import", "csv", "--label", "x", os.DevNull},
+		{"import", "csv", "--state", "x", os.DevNull},
+		{"import", "jsonl", "--connections", "0", os.DevNull},
+		{"import", "jsonl", "--protocol", "3.0", os.DevNull},
+		{"import", "parquet", os.DevNull},
+		{"import", "openmetrics", os.DevNull}, // without # EOF
+		{"export", "--format", "xml"},
+		{"export", "--match", "{"},
+		{"export", "--start", "noon"},
+		{"export", "--start", "5", "--end", "4"},
+		{"export", "--data-dir", t.TempDir()},
+		{"export", "--data-dir", t.TempDir(), "--url", "http://127.0.0.1:1"},
+		{"export", "--url", "http://127.0.0.1:1"},
 		{"nothing"},
 	} {
 		if out, err := run(t, args...); err == nil {

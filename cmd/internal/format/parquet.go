@@ -35,7 +35,7 @@ const flatGroup = 256 << 10
 
 // parquetWriter writes a row a sample.
 type parquetWriter struct {
-	w       *parquet.Writer
+	w       *parquet.GenericWriter[any]
 	skipped Skipped
 	rows    []parquet.Row
 	cells   []parquet.Value
@@ -43,7 +43,7 @@ type parquetWriter struct {
 }
 
 func newParquetWriter(w io.Writer) *parquetWriter {
-	return &parquetWriter{w: parquet.NewWriter(w, flatSchema(), parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
+	return &parquetWriter{w: parquet.NewGenericWriter[any](w, flatSchema(), parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
 		parquet.PageBufferSize(256<<10), parquet.CreatedBy("minitrue", "1", ""))}
 }
 

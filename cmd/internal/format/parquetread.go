@@ -43,10 +43,10 @@ func ReadParquet(r io.ReaderAt, size int64, from int64, emit Emit, mark Mark) (e
 
 // parquetReader is a Parquet file being read.
 type parquetReader struct {
-	g        *gather
-	at       [5]int // column of each of ours
-	unit     int64  // of timestamps, in ns
-	set, key []byte
+	g    *gather
+	at   [5]int // column of each of ours
+	unit int64  // of timestamps, in ns
+	key  []byte
 }
 
 // columns finds ours by their paths.
