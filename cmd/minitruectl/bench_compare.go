@@ -75,7 +75,7 @@ func (k *compareCommand) sizes(c *cobra.Command) {
 	f.IntVar(&z.Samples, "samples", d.Samples, "samples of each of them, 10 s apart")
 	f.IntVar(&z.Million, "new-series", d.Million, "series of million")
 	f.IntVar(&z.MillionFirst, "new-samples", d.MillionFirst, "samples of each of them")
-	f.IntVar(&z.MillionMore, "more-samples", d.MillionMore, "samples of each of them that come afterwards, for the bound of memory (400 take an hour)")
+	f.IntVar(&z.MillionMore, "more-samples", d.MillionMore, "samples of each of them that come afterwards, for the bound of memory (400 take half an hour)")
 	f.DurationVar(&z.Week, "week", d.Week, "how much of 100 sensors at 1 Hz")
 	f.IntVar(&z.Churn, "churn-series", d.Churn, "active series of churn")
 	f.DurationVar(&z.ChurnTime, "churn-time", d.ChurnTime, "simulated time of churn")

@@ -71,6 +71,11 @@ func readRaw(ctx context.Context, c *bench.Client, selector string, from, to int
 
 // readBack reads some series whole, or the first hours of long ones, and holds them against the workload.
 func (b *bout) readBack(ctx context.Context, s workload.Shape, numbers []int) error {
+	if b.rival.show != nil {
+		if err := b.rival.show(ctx, b.url); err != nil {
+			return err
+		}
+	}
 	client := bench.NewClient(b.url)
 	defer client.Close()
 	steps := min(s.Samples, 20_000)

@@ -25,6 +25,7 @@ type Rival struct {
 
 	ready   string // the path that answers 200 when it serves
 	args    func(dir string, ports []int) ([]string, error)
+	show    func(ctx context.Context, url string) error // makes what was just written visible; nil means that it is
 	merge   func(ctx context.Context, url string) error // nil means that it cannot be asked to
 	version func(exe string) string
 }
@@ -42,7 +43,7 @@ func Rivals() []Rival {
 		{Name: MiniTrue, Title: "MiniTrue", Missing: "go build -o bin/ ./cmd/minitrue", ready: "/-/ready",
 			args: minitrueArgs, merge: minitrueMerge, version: moduleVersion},
 		{Name: VictoriaMetrics, Title: "VictoriaMetrics", Missing: "apt-get install victoria-metrics", ready: "/health",
-			args: victoriaArgs, merge: victoriaMerge, version: victoriaVersion},
+			args: victoriaArgs, show: victoriaFlush, merge: victoriaMerge, version: victoriaVersion},
 		{Name: Prometheus, Title: "Prometheus",
 			Missing: "go build -o bin/ -tags remove_all_sd github.com/prometheus/prometheus/cmd/prometheus",
 			ready:   "/-/ready", args: prometheusArgs, version: moduleVersion},
@@ -95,12 +96,18 @@ func minitrueMerge(ctx context.Context, url string) error {
 	return nil
 }
 
+// victoriaFlush shows what VictoriaMetrics would show a second later.
+func victoriaFlush(ctx context.Context, url string) error {
+	return call(ctx, http.MethodGet, url+"/internal/force_flush")
+}
+
 // victoriaMerge begins a merge and waits until it has ended.
 func victoriaMerge(ctx context.Context, url string) error {
-	for _, path := range []string{"/internal/force_flush", "/internal/force_merge"} {
-		if err := call(ctx, http.MethodGet, url+path); err != nil {
-			return err
-		}
+	if err := victoriaFlush(ctx, url); err != nil {
+		return err
+	}
+	if err := call(ctx, http.MethodGet, url+"/internal/force_merge"); err != nil {
+		return err
 	}
 	for {
 		body, err := get(ctx, url+"/metrics")
