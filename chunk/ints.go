@@ -2,6 +2,8 @@ package chunk
 
 import (
 	"encoding/binary"
+	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/klauspost/compress/huff0"
@@ -10,6 +12,7 @@ import (
 // An intEncoder keeps the memory of encoding integers.
 type intEncoder struct {
 	y, d, dd []int64 // relative to the first and divided by the step; deltas; deltas of deltas
+	width    [3]int  // the bits of all of them, by order
 	sorted   []int64
 	symbols  []byte
 	huff     huff0.Scratch
@@ -36,15 +39,24 @@ const (
 // that is estimated for it after entropy coding.
 func (e *intEncoder) append(buf []byte, x []int64, flags byte, first []byte) ([]byte, float64) {
 	step := e.prepare(x)
-	p := plan{size: 1, cost: 0}
+	p := plan{size: 1, order: 1, base: 0}
 	r := e.d
 	if len(r) > 0 {
-		p = e.plan(e.d, 1)
-		if q := e.plan(e.y[1:], 0); q.cost < p.cost {
-			p, r = q, e.y[1:]
-		}
-		if q := e.plan(e.dd, 2); q.cost+24 < p.cost {
-			p, r = q, e.dd
+		p.cost = math.Inf(1)
+		likely := min(e.width[0], e.width[1], e.width[2])
+		likely += likely/4 + len(r)/8
+		residuals := [3][]int64{e.y[1:], e.d, e.dd}
+		for _, order := range [3]uint8{1, 0, 2} { // the first of equal ones is the shortest to write
+			if e.width[order] > likely {
+				continue
+			}
+			q := e.plan(residuals[order], order)
+			if order == 2 {
+				q.cost += slopeBits
+			}
+			if q.cost < p.cost {
+				p, r = q, residuals[order]
+			}
 		}
 	}
 	return e.write(buf, p, r, step, flags, first), p.cost
@@ -90,16 +102,26 @@ func (e *intEncoder) undivided(x []int64) uint64 {
 	return 1
 }
 
+// differences makes d, dd and width.
 func (e *intEncoder) differences() {
-	y := e.y
-	last := int64(0)
-	if len(y) > 1 {
-		last = y[1] // the slope that is written
+	e.width = [3]int{}
+	if len(e.y) < 2 {
+		return
 	}
-	for i := 1; i < len(y); i++ {
-		d := y[i] - y[i-1]
-		e.d[i-1], e.dd[i-1] = d, d-last
-		last = d
+	last := e.y[1] // the slope that is written
+	before := int64(0)
+	for i, y := range e.y[1:] {
+		d := y - before
+		dd := d - last
+		e.d[i], e.dd[i] = d, dd
+		e.width[0] += bits.Len64(uint64(y ^ y>>63))
+		e.width[2] += bits.Len64(uint64(dd ^ dd>>63))
+		before, last = y, d
+	}
+	usual := median(e.d)
+	for _, d := range e.d {
+		d -= usual
+		e.width[1] += bits.Len64(uint64(d ^ d>>63))
 	}
 }
 

@@ -109,6 +109,9 @@ func (e *intEncoder) plan(r []int64, order uint8) plan {
 			best = p
 			best.cost += outside[low+8]
 		}
+		if outside[low+8] == 0 && (low == 0 || len(r) < minHuffman) {
+			break // more low bits are no gain
+		}
 	}
 	if best.low > 1 && repeats(r, best.low-2) {
 		best = e.dictionary(r, best)
@@ -195,6 +198,7 @@ func (e *intEncoder) packed(r []int64, c int64, order uint8) plan {
 
 const (
 	exceptionBits = 22  // about what an exception costs
+	slopeBits     = 24  // a slope
 	entryBits     = 12  // an entry of a dictionary
 	tableBits     = 4   // an entry of a table of codes
 	marginBits    = 16  // what a plan must be better by, so that chunks of one kind are written alike

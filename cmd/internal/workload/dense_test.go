@@ -137,6 +137,69 @@ func measure(b *testing.B, all [][]series.Sample) {
 	}
 }
 
+// BenchmarkDensePages decodes the generated load out of zstd pages, on one core.
+func BenchmarkDensePages(b *testing.B) {
+	r := chunk.Rewriter{}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderCRC(false), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	type page struct {
+		data   []byte
+		chunks []chunk.Chunk // whose Data is in it
+	}
+	var pages []page
+	var data []byte
+	var cs []chunk.Chunk
+	samples := 0
+	flush := func() {
+		pages = append(pages, page{enc.EncodeAll(data, nil), cs})
+		data, cs = nil, nil
+	}
+	for _, one := range generated(5_000, 360) {
+		xor, err := chunk.Encode(nil, chunk.Slice(one))
+		if err != nil {
+			b.Fatal(err)
+		}
+		out, err := r.Append(nil, xor)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range out {
+			samples += int(c.Samples)
+			data = append(data, c.Data...)
+			c.Times = append([]byte(nil), c.Times...)
+			cs = append(cs, c)
+		}
+		if len(data) > 64<<10 {
+			flush()
+		}
+	}
+	flush()
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var cols chunk.Columns
+	for b.Loop() {
+		for _, p := range pages {
+			if data, err = dec.DecodeAll(p.data, data[:0]); err != nil {
+				b.Fatal(err)
+			}
+			rest := data
+			for _, c := range p.chunks {
+				n := len(c.Data)
+				c.Data, rest = rest[:n], rest[n:]
+				cols.Reset()
+				if err := c.AppendTo(&cols); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*samples), "ns/sample")
+}
+
 // pages is the size of data in compressed pages.
 func pages(enc *zstd.Encoder, data []byte) (n int) {
 	const page = 64 << 10
