@@ -183,7 +183,7 @@ func (failing) Read([]byte) (int, error) { return 0, errKilled }
 func TestKilledAtEveryStep(t *testing.T) {
 	dir := dataFolder(t)
 	want := tree(t, dir)
-	for n := int64(0); ; n++ {
+	for n := int64(0); ; n += 1 + n/12 {
 		plain, _ := bucketIn(t, Options{Workers: 1, Grace: time.Hour})
 		dies := &dying{Bucket: plain.bucket}
 		dies.left.Store(n)

@@ -117,6 +117,7 @@ func (f *folder) root(ctx context.Context, g *errgroup.Group, dir string) error 
 		}
 	}
 	f.leftovers(blocks)
+	f.unknown(dir)
 	f.quarantine(filepath.Join(dir, "quarantine"))
 	log := filepath.Join(dir, "wal")
 	f.o.Meter.Expect(size(log))
@@ -184,6 +185,21 @@ func (f *folder) leftovers(blocks string) {
 			f.note("%s is half written or half removed: a running node is at it, or the next start removes it", filepath.Join(blocks, e.Name()))
 		case !isBlock(e):
 			f.note("%s is not a block and is not read", filepath.Join(blocks, e.Name()))
+		}
+	}
+}
+
+// unknown notes what this version does not know of, so that nobody believes that it was verified.
+func (f *folder) unknown(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // what cannot be read is told by those who read it
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case "blocks", "wal", "lock", "snapshots", "quarantine":
+		default:
+			f.note("%s is not known to this version and is not read", filepath.Join(dir, e.Name()))
 		}
 	}
 }
