@@ -143,22 +143,19 @@ func (b *bout) write(ctx context.Context, name string, total int64, do func(*ben
 	return w, err
 }
 
-// writeAll writes all steps of a shape's series, as many in a request as there is room for.
-func (b *bout) writeAll(ctx context.Context, name string, s workload.Shape) (written, error) {
-	var batches []*workload.Batch
-	for first := 0; first < s.Series; first += perRequest {
-		batch, err := s.NewBatch(workload.V1, first, min(first+perRequest, s.Series))
-		if err != nil {
-			return written{}, err
-		}
-		batches = append(batches, batch)
-	}
-	return b.write(ctx, name, s.Total(), func(l *bench.Loader) (bench.LoadReport, error) {
-		return l.Write(ctx, batches, s.Samples, 1)
-	})
-}
-
 const perRequest = 2000 // samples
+
+// cut cuts series [first, last) into batches of one sample of each, as many as a request has room for.
+func cut(s workload.Shape, first, last int) (batches []*workload.Batch, err error) {
+	for ; first < last; first += perRequest {
+		b, err := s.NewBatch(workload.V1, first, min(first+perRequest, last))
+		if err != nil {
+			return nil, err
+		}
+		batches = append(batches, b)
+	}
+	return batches, nil
+}
 
 // merge asks the server to write out and merge what it has, and waits until it has. What that costs is noted.
 func (b *bout) merge(ctx context.Context) error {

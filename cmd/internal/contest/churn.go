@@ -96,18 +96,15 @@ func (c *churners) next(round, step int) ([]*workload.Batch, error) {
 		if round > 0 && i != round%churnBatches {
 			continue
 		}
-		c.each[i] = nil
-		for first := 0; first < c.size; first += perRequest {
-			n := min(perRequest, c.size-first)
-			c.shape.Series = c.seen + n
-			b, err := c.shape.NewBatch(workload.V1, c.seen, c.seen+n)
-			if err != nil {
-				return nil, err
-			}
-			b.Begin(step)
-			c.each[i] = append(c.each[i], b)
-			c.seen += n
+		c.shape.Series = c.seen + c.size
+		batches, err := cut(c.shape, c.seen, c.shape.Series)
+		if err != nil {
+			return nil, err
 		}
+		for _, b := range batches {
+			b.Begin(step)
+		}
+		c.each[i], c.seen = batches, c.shape.Series
 	}
 	return slices.Concat(c.each[:]...), nil
 }

@@ -18,7 +18,13 @@ func fleet(ctx context.Context, b *bout) error {
 	z := b.o.Sizes
 	s := workload.Shape{Series: z.Series, Samples: z.Samples, Interval: fleetInterval, Seed: seed, Values: workload.Walk}
 	s.Start = b.now - int64(s.Samples-1)*s.Interval
-	w, err := b.writeAll(ctx, "ingest", s)
+	batches, err := cut(s, 0, s.Series)
+	if err != nil {
+		return err
+	}
+	w, err := b.write(ctx, "ingest", s.Total(), func(l *bench.Loader) (bench.LoadReport, error) {
+		return l.Write(ctx, batches, s.Samples, 1)
+	})
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,9 @@ func million(ctx context.Context, b *bout) error {
 	z := b.o.Sizes
 	s := workload.Shape{Series: z.Million, Samples: z.MillionFirst + z.MillionMore, Interval: fleetInterval, Seed: seed, Values: workload.Walk}
 	s.Start = b.now - int64(s.Samples-1)*s.Interval
-	var batches []*workload.Batch
-	for first := 0; first < s.Series; first += perRequest {
-		batch, err := s.NewBatch(workload.V1, first, min(first+perRequest, s.Series))
-		if err != nil {
-			return err
-		}
-		batches = append(batches, batch)
+	batches, err := cut(s, 0, s.Series)
+	if err != nil {
+		return err
 	}
 	write := func(name string, steps int) (written, error) {
 		return b.write(ctx, name, int64(s.Series)*int64(steps), func(l *bench.Loader) (bench.LoadReport, error) {
