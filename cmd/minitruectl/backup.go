@@ -52,8 +52,8 @@ func (f *bucketFlags) open(c *cobra.Command, what string) (*backup.Bucket, error
 
 func newBackup() *cobra.Command {
 	var (
-		to       bucketFlags
-		dir, url string
+		to              bucketFlags
+		dir, url, label string
 	)
 	c := &cobra.Command{
 		Use:   "backup",
@@ -72,7 +72,7 @@ command goes on.` + bucketHelp,
 				return err
 			}
 			if url == "" {
-				return backupStopped(c, b, to.o.Meter, dir)
+				return backupStopped(c, b, to.o.Meter, dir, label)
 			}
 			return backupRunning(c, b, to.o.Meter, url, dir)
 		},
@@ -80,16 +80,17 @@ command goes on.` + bucketHelp,
 	to.add(c, "to")
 	c.Flags().StringVar(&dir, "data-dir", "./data", "the data folder")
 	c.Flags().StringVar(&url, "url", "", "of the node that has the data folder open; empty when it is stopped")
+	c.Flags().StringVar(&label, "device-label", "device_id", "that of the node, by which it places series, of a stopped node")
 	c.AddCommand(newBackupList(), newBackupVerify(), newBackupPrune())
 	return c
 }
 
 // backupStopped empties the log into blocks and backs up the folder, which no node can open meanwhile.
-func backupStopped(c *cobra.Command, b *backup.Bucket, m *progress.Meter, dir string) error {
+func backupStopped(c *cobra.Command, b *backup.Bucket, m *progress.Meter, dir, label string) error {
 	if _, err := os.Stat(filepath.Join(dir, "blocks")); err != nil {
 		return fmt.Errorf("backup: %s is not a data folder: %w", dir, err)
 	}
-	if err := flush(c.Context(), dir); err != nil {
+	if err := flush(c.Context(), dir, label); err != nil {
 		return fmt.Errorf("backup: %w; of a node that runs, give its --url too", err)
 	}
 	lock, _, err := fileutil.Flock(filepath.Join(dir, "lock"))
@@ -99,8 +100,8 @@ func backupStopped(c *cobra.Command, b *backup.Bucket, m *progress.Meter, dir st
 	return errors.Join(upload(c, b, m, dir, dir), lock.Release())
 }
 
-func flush(ctx context.Context, dir string) error {
-	s, err := store.Open(dir, store.Options{})
+func flush(ctx context.Context, dir, label string) error {
+	s, err := store.Open(dir, store.Options{DeviceLabel: label})
 	if err != nil {
 		return err
 	}

@@ -123,8 +123,10 @@ func (s *Sender) settle(ctx context.Context, e *encoder, b *batch, a answer, v2 
 		return false, nil
 	}
 	switch {
-	case a.code/100 == 2 && (a.written == nil || !v2):
+	case a.code/100 == 2 && !v2:
 		s.count(b.counts, b.counts, "")
+	case a.code/100 == 2 && a.written == nil: // it found nothing that it knew in the body, or something between changes versions
+		return false, fmt.Errorf("%s answers %d to remote_write 2.0, and not how much it wrote: it may have stored nothing; send 1.0", s.o.URL, a.code)
 	case a.code/100 == 2:
 		s.count(b.counts, *a.written, "the target says that it wrote less than it got")
 	case a.code == http.StatusBadRequest:

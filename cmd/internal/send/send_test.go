@@ -144,6 +144,7 @@ func TestAnswers(t *testing.T) {
 		code   int
 		header map[string]string
 	}
+	const forced = "2.0 is asked for and not understood"
 	two := map[string]string{"X-Prometheus-Remote-Write-Samples-Written": "1"}
 	for _, row := range []struct {
 		name     string
@@ -160,6 +161,7 @@ func TestAnswers(t *testing.T) {
 		{"it comes back", []reply{{503, nil}, {500, nil}, {502, nil}, {204, two}}, "", 3 * 50 * time.Millisecond, 4, "2.0"},
 		{"it asks for patience", []reply{{429, map[string]string{"Retry-After": "7"}}, {204, two}}, "", 7 * time.Second, 2, "2.0"},
 		{"by date", []reply{{503, map[string]string{"Retry-After": "Thu, 01 Jan 2026 00:00:30 GMT"}}, {204, two}}, "", 29 * time.Second, 2, "2.0"},
+		{forced, []reply{{204, nil}}, "stored nothing", 0, 1, "2.0"},
 		{"hopeless", []reply{{503, nil}}, "takes nothing", 10 * time.Minute, 0, "2.0"},
 		{"no entry", []reply{{403, nil}}, "credentials", 0, 1, "2.0"},
 		{"no such path", []reply{{404, nil}}, "check the URL", 0, 1, "2.0"},
@@ -176,7 +178,11 @@ func TestAnswers(t *testing.T) {
 			defer srv.Close()
 			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 			var slept time.Duration
-			s, err := New(t.Context(), Options{URL: srv.URL, Lanes: 1, Now: func() time.Time { return now }, Sleep: func(_ context.Context, d time.Duration) error {
+			protocol := ""
+			if row.name == forced {
+				protocol = "2.0"
+			}
+			s, err := New(t.Context(), Options{URL: srv.URL, Protocol: protocol, Lanes: 1, Now: func() time.Time { return now }, Sleep: func(_ context.Context, d time.Duration) error {
 				slept += d
 				now = now.Add(d)
 				return nil
