@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -227,7 +226,6 @@ func carried(name string, runs []flow.Run) (all []flow.Run) {
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	promtool := builder.Build(t, "MINITRUE_PROMTOOL", "github.com/prometheus/prometheus/cmd/promtool", "-tags", "remove_all_sd")
-	server := builder.Build(t, "MINITRUE_PROMETHEUS", "github.com/prometheus/prometheus/cmd/prometheus", "-tags", "remove_all_sd")
 	dir := filepath.Join(t.TempDir(), "prometheus")
 	var old []flow.Run
 	for i := range fixture.Series - 1 {
@@ -240,29 +238,8 @@ func TestPrometheus(t *testing.T) {
 	if out, err := exec.Command(promtool, "tsdb", "create-blocks-from", "openmetrics", writeFile(t, "openmetrics", old), dir).CombinedOutput(); err != nil {
 		t.Fatalf("promtool: %v\n%s", err, out)
 	}
-	began := func(config string) (*proc.Process, string) {
-		addr := fmt.Sprintf("127.0.0.1:%d", ports.Next(t))
-		file := filepath.Join(t.TempDir(), "prometheus.yml")
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "SELF", addr)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		p := proc.Start(t, server, "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+addr)
-		p.UntilOK(t, "http://"+addr+"/-/ready")
-		return p, "http://" + addr
-	}
-	p, url := began("global: {scrape_interval: 200ms, scrape_timeout: 200ms, scrape_native_histograms: true}\nscrape_configs:\n- {job_name: self, static_configs: [{targets: [SELF]}]}\n")
-	proc.Until(t, "it has scraped itself", func() error {
-		resp, err := http.Get(url + "/api/v1/query?query=" + "count_over_time(up[1m])%3E5")
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		var b bytes.Buffer
-		if _, err := b.ReadFrom(resp.Body); err != nil || !strings.Contains(b.String(), `"value"`) {
-			return fmt.Errorf("%s: %w", b.String(), err)
-		}
-		return nil
-	})
+	p, url := startPrometheus(t, dir, "global: {scrape_interval: 200ms, scrape_timeout: 200ms, scrape_native_histograms: true}\nscrape_configs:\n- {job_name: self, static_configs: [{targets: [SELF]}]}\n")
+	scrapes(t, url)
 	if _, err := run(t, "import", "prometheus", "--dir", dir); err == nil || !strings.Contains(err.Error(), "stop it") {
 		t.Errorf("the folder of a running server: %v", err)
 	}
@@ -289,12 +266,43 @@ func TestPrometheus(t *testing.T) {
 	if d := fixture.Diff(want, held(t, node)); d != "" {
 		t.Errorf("by the folder: %s", d)
 	}
-	_, url = began("{}")
+	_, url = startPrometheus(t, dir, "{}")
 	_, other, _ := startNode(t)
 	must(t, "import", "remote-read", "--from", url, "--url", other, "--start", time.Now().Add(-48*time.Hour).Format(time.RFC3339))
 	if d := fixture.Diff(want, held(t, other)); d != "" {
 		t.Errorf("by remote_read: %s", d)
 	}
+}
+
+// startPrometheus starts Prometheus's server on a data folder. SELF in its configuration is its own address.
+func startPrometheus(t *testing.T, dir, config string) (p *proc.Process, url string) {
+	t.Helper()
+	exe := builder.Build(t, "MINITRUE_PROMETHEUS", "github.com/prometheus/prometheus/cmd/prometheus", "-tags", "remove_all_sd")
+	addr := fmt.Sprintf("127.0.0.1:%d", ports.Next(t))
+	file := filepath.Join(t.TempDir(), "prometheus.yml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "SELF", addr)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p = proc.Start(t, exe, "--config.file="+file, "--storage.tsdb.path="+dir, "--web.listen-address="+addr)
+	p.UntilOK(t, "http://"+addr+"/-/ready")
+	return p, "http://" + addr
+}
+
+// scrapes waits until the server has scraped itself some times.
+func scrapes(t *testing.T, url string) {
+	t.Helper()
+	proc.Until(t, "it has scraped itself", func() error {
+		resp, err := http.Get(url + "/api/v1/query?query=" + "count_over_time(up[1m])%3E5")
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		var b bytes.Buffer
+		if _, err := b.ReadFrom(resp.Body); err != nil || !strings.Contains(b.String(), `"value"`) {
+			return fmt.Errorf("%s: %w", b.String(), err)
+		}
+		return nil
+	})
 }
 
 func only(runs []flow.Run, name string) (some []flow.Run) {
@@ -304,119 +312,4 @@ func only(runs []flow.Run, name string) (some []flow.Run) {
 		}
 	}
 	return some
-}
-
-// DuckDB finds the same series, counts and sums in flat Parquet. MINITRUE_DUCKDB names a folder where
-// `npm install @duckdb/node-api@1.5.6-r.1` was run.
-func TestDuckDBReadsFlatParquet(t *testing.T) {
-	t.Parallel()
-	modules := os.Getenv("MINITRUE_DUCKDB")
-	node, err := exec.LookPath("node")
-	if modules == "" || err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("node and MINITRUE_DUCKDB are not there")
-		}
-		t.Skip("node and MINITRUE_DUCKDB are not there")
-	}
-	want := map[string]flow.Run{}
-	var runs []flow.Run
-	for i, r := range fixture.Runs(rand.New(rand.NewPCG(9, 9)), 60, fixture.Shape{}) {
-		at := int64(fixture.Start)
-		for j := range r.Floats {
-			r.Floats[j] = series.Sample{T: at + int64(j)*1007, V: fixture.Value(i, j)}
-		}
-		want[r.Labels.String()] = r
-		runs = append(runs, r)
-	}
-	cmd := exec.Command(node, filepath.Join("testdata", "flat.mjs"), modules, writeFile(t, "parquet", runs))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []struct{ Metric, Labels, Samples, Sum, First, Last string }
-	if err := json.Unmarshal(out, &rows); err != nil {
-		t.Fatal(err)
-	}
-	if len(rows) != len(want) {
-		t.Errorf("%d series, want %d", len(rows), len(want))
-	}
-	for _, row := range rows {
-		ls := map[string]string{}
-		if err := json.Unmarshal([]byte(row.Labels), &ls); err != nil {
-			t.Fatal(err)
-		}
-		ls["__name__"] = row.Metric
-		r, sum := want[labels.FromMap(ls).String()], 0.0
-		for _, s := range r.Floats {
-			sum += s.V
-		}
-		got, err := strconv.ParseFloat(row.Sum, 64)
-		n := len(r.Floats)
-		if err != nil || n == 0 || row.Samples != strconv.Itoa(n) || math.Abs(got-sum) > 1e-9*(1+math.Abs(sum)) ||
-			row.First != strconv.FormatInt(r.Floats[0].T, 10) || row.Last != strconv.FormatInt(r.Floats[n-1].T, 10) {
-			t.Errorf("%+v, want %d samples, sum %v, of %s", row, n, sum, r.Labels)
-		}
-	}
-}
-
-// A backup and a restore that are killed at any moment, and begun again until they end, give the folder back.
-func TestBackupIsKilled(t *testing.T) {
-	t.Parallel()
-	data := filepath.Join(t.TempDir(), "data")
-	for i := range 6 {
-		fixture.Fill(t, data, 2000*i, 2000*i+1000, true)
-	}
-	fixture.Fill(t, data, 12_000, 12_100, false)
-	bucket, restored := filepath.Join(t.TempDir(), "bucket"), filepath.Join(t.TempDir(), "restored")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	for _, args := range [][]string{{"backup", "--data-dir", data, "--to", bucket}, {"restore", "--from", bucket, "--data-dir", restored}} {
-		kills := 0
-		for patience := 5 * time.Millisecond; ; patience += patience / 4 {
-			p := exec.Command(exe, args...)
-			p.Env = append(os.Environ(), asCommand+"=1")
-			var out bytes.Buffer
-			p.Stdout, p.Stderr = &out, &out
-			if err := p.Start(); err != nil {
-				t.Fatal(err)
-			}
-			dies := time.AfterFunc(time.Duration(rng.Int64N(int64(patience))), func() { _ = p.Process.Kill() })
-			err := p.Wait()
-			dies.Stop()
-			if err == nil {
-				break
-			}
-			kills++
-			if p.ProcessState.ExitCode() >= 0 {
-				t.Fatalf("%q: %v\n%s", args, err, out.String())
-			}
-			if _, err := os.Stat(restored); err == nil && args[0] == "restore" {
-				if out, err := run(t, "verify", "--data-dir", restored); err != nil {
-					t.Fatalf("there is a folder, and it is damaged: %v\n%s", err, out)
-				}
-				break // killed after its work
-			}
-			if args[0] == "backup" {
-				if out, err := run(t, "backup", "verify", "--from", bucket); err != nil {
-					t.Fatalf("after a kill: %v\n%s", err, out)
-				}
-			}
-		}
-		t.Logf("%s was killed %d times", args[0], kills)
-	}
-	files := map[string]string{}
-	for i, dir := range []string{data, restored} {
-		files[dir] = filepath.Join(t.TempDir(), strconv.Itoa(i))
-		must(t, "export", "--data-dir", dir, "--format", "jsonl", "--output", files[dir])
-	}
-	if a, b := read(t, files[data]), read(t, files[restored]); a != b || len(a) < 100_000 {
-		t.Errorf("%d bytes of samples were restored, %d saved", len(b), len(a))
-	}
-	must(t, "backup", "list", "--from", bucket)
-	wants(t, must(t, "backup", "prune", "--from", bucket, "--keep", "1", "--grace", "0"), "kept 1 backups")
-	must(t, "backup", "verify", "--from", bucket, "--at", "latest")
 }
