@@ -144,22 +144,29 @@ func (s *Stats) ObserveAll(it chunkenc.Iterator) error {
 // measured is the memory of Measure.
 var measured = sync.Pool{New: func() any { return new(Columns) }}
 
-// Measure decodes an XOR or histogram chunk and returns its statistics.
-func Measure(enc Encoding, data []byte) (Stats, error) {
+// Measure decodes a chunk and returns its statistics.
+func (c Chunk) Measure() (Stats, error) {
 	s := NoStats()
-	if enc == XOR {
+	switch {
+	case isFloat(&c):
 		cols := measured.Get().(*Columns)
 		defer measured.Put(cols)
 		cols.Reset()
-		err := Chunk{Encoding: enc, Data: data}.AppendTo(cols)
+		err := c.AppendTo(cols)
 		s.ObserveColumns(*cols)
 		return s, err
+	case c.Encoding == Downsampled:
+		buckets, err := c.AppendBuckets(nil)
+		for _, b := range buckets {
+			s.Add(b)
+		}
+		return s, err
 	}
-	c, err := Chunk{Encoding: enc, Data: data}.Decode()
+	d, err := c.Decode()
 	if err != nil {
 		return s, err
 	}
-	err = s.ObserveAll(c.Iterator(nil))
+	err = s.ObserveAll(d.Iterator(nil))
 	return s, err
 }
 

@@ -44,7 +44,7 @@ func writeBench(tb testing.TB, root string, n int) Meta {
 			tb.Fatal(err)
 		}
 	}
-	m, err := w.Commit(0, nil)
+	m, err := w.Commit(Origin{})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func BenchmarkOneSeries(b *testing.B) {
 		if rows, err = blk.Chunks(rows[:0], ords[0], 0, math.MaxInt64); err != nil || len(rows) != 1 {
 			b.Fatal(rows, err)
 		}
-		if _, err := blk.Data(rows[0]); err != nil {
+		if _, err := blk.Chunk(rows[0]); err != nil {
 			b.Fatal(err)
 		}
 	}

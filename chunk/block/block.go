@@ -13,6 +13,7 @@ import (
 type Options struct {
 	Logger   *slog.Logger // nil means none
 	ReadOnly bool         // a damaged or missing index is an error instead of being made anew
+	Cache    *Cache       // of what is decompressed, shared by many blocks; nil means one of the block's own
 }
 
 // Block is an open block. Its methods are safe for concurrent use while the
@@ -22,6 +23,7 @@ type Block struct {
 	meta   Meta
 	log    *slog.Logger
 	ro     bool // nothing is written
+	cache  *Cache
 	rows   *columns
 	series *columns
 	index  *index
@@ -37,7 +39,10 @@ func Open(dir string, o Options) (*Block, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Block{dir: dir, log: o.Logger, ro: o.ReadOnly}
+	if o.Cache == nil {
+		o.Cache = NewCache(0)
+	}
+	b := &Block{dir: dir, log: o.Logger, ro: o.ReadOnly, cache: o.Cache}
 	b.refs.Store(1)
 	if err := b.open(); err != nil {
 		b.unmap()
@@ -62,17 +67,12 @@ func (b *Block) open() (err error) {
 		return b.corrupt(MetaFile, fmt.Errorf("it is of block %s", b.meta.ULID))
 	}
 	_, cols := chunkSchema()
-	if b.rows, err = b.openColumns(ChunksFile, cols, chunkColumns, colData, b.meta.Chunks); err != nil {
+	if b.rows, err = b.openColumns(ChunksFile, cols, colTimes, chunkColumns-colTimes, b.meta.Chunks); err != nil {
 		return err
 	}
 	_, cols = seriesSchema()
-	if b.series, err = b.openColumns(SeriesFile, cols, serMetric, -1, b.meta.Series); err != nil {
+	if b.series, err = b.openColumns(SeriesFile, cols, serMetric, 0, b.meta.Series); err != nil {
 		return err
-	}
-	for _, g := range b.series.groups {
-		if err := b.series.load(g); err != nil {
-			return err
-		}
 	}
 	if err := b.openIndex(); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (b *Block) open() (err error) {
 }
 
 // openColumns maps a Parquet file and reads its footer.
-func (b *Block) openColumns(name string, cols []column, plain, unchecked int, rows uint64) (*columns, error) {
+func (b *Block) openColumns(name string, cols []column, fixed, pages int, rows uint64) (*columns, error) {
 	data, err := b.mapped(name)
 	if err != nil {
 		return nil, b.corrupt(name, err)
@@ -91,7 +91,7 @@ func (b *Block) openColumns(name string, cols []column, plain, unchecked int, ro
 	if int64(len(data)) != want.Size {
 		return nil, b.corrupt(name, fmt.Errorf("it has %d bytes, want %d", len(data), want.Size))
 	}
-	c := &columns{dir: b.dir, name: name, data: data, cols: cols, plain: plain, unchecked: unchecked}
+	c := &columns{dir: b.dir, name: name, data: data, cols: cols, fixed: fixed, pages: pages, cache: b.cache}
 	if err := c.open(want.Footer); err != nil {
 		return nil, err
 	}
@@ -178,6 +178,13 @@ func (b *Block) Delete() error {
 }
 
 func (b *Block) unmap() {
+	gone := map[*slot]bool{}
+	for _, c := range []*columns{b.rows, b.series} {
+		if c != nil {
+			c.slots(func(s *slot) { gone[s] = true })
+		}
+	}
+	b.cache.forget(gone)
 	for _, m := range b.maps {
 		if err := unmapFile(m); err != nil {
 			b.log.Error("A block cannot be unmapped.", "block", b.meta.ULID, "err", err)

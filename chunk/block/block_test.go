@@ -38,19 +38,21 @@ func compare(t *testing.T, b *Block, model []modelSeries) {
 		if ls := b.Labels(ord, &sb); !labels.Equal(ls, want.Labels) {
 			t.Fatalf("series %d: labels %s, want %s", i, ls, want.Labels)
 		}
-		if b.ID(ord) != want.ID || b.Partition(ord) != want.Partition {
-			t.Fatalf("series %d: id %s, partition %d", i, b.ID(ord), b.Partition(ord))
+		id, err := b.ID(ord)
+		partition, perr := b.Partition(ord)
+		if err != nil || perr != nil || id != want.ID || partition != want.Partition {
+			t.Fatalf("series %d: id %s, partition %d, %v, %v", i, id, partition, err, perr)
 		}
 		rows, err := b.Chunks(nil, ord, math.MinInt64, math.MaxInt64)
 		if err != nil || len(rows) != len(want.chunks) {
 			t.Fatalf("series %d: %d rows, %v; want %d", i, len(rows), err, len(want.chunks))
 		}
 		for j, r := range rows {
-			data, err := b.Data(r)
+			got, err := b.Chunk(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c := want.chunks[j]; !same(r.Stats, c.Stats) || r.Encoding != c.Encoding || !bytes.Equal(data, c.Data) {
+			if c := want.chunks[j]; !same(r.Stats, c.Stats) || r.Encoding != c.Encoding || !bytes.Equal(got.Data, c.Data) || !bytes.Equal(got.Times, c.Times) {
 				t.Fatalf("series %d chunk %d: %+v, want %+v", i, j, r, c)
 			}
 		}
@@ -123,7 +125,7 @@ func TestManyRowGroups(t *testing.T) {
 	if err := b.Verify(); err != nil {
 		t.Fatal(err)
 	}
-	if len(b.rows.groups) != 5 || len(b.series.groups) != 2 {
+	if len(b.rows.groups) != 17 || len(b.series.groups) != 2 {
 		t.Fatalf("%d and %d row groups", len(b.rows.groups), len(b.series.groups))
 	}
 }
@@ -208,7 +210,7 @@ func TestWriterRefuses(t *testing.T) {
 		if err == nil || errors.Is(err, ErrOrder) != r.order {
 			t.Errorf("%s: error %v", r.name, err)
 		}
-		if _, err := w.Commit(0, nil); err == nil {
+		if _, err := w.Commit(Origin{}); err == nil {
 			t.Errorf("%s: committed", r.name)
 		}
 		if left, _ := os.ReadDir(root); len(left) != 0 {
@@ -222,7 +224,7 @@ func TestWriterRefuses(t *testing.T) {
 	if err := w.Append(a, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Commit(0, nil); !errors.Is(err, ErrEmpty) {
+	if _, err := w.Commit(Origin{}); !errors.Is(err, ErrEmpty) {
 		t.Fatalf("an empty block: %v", err)
 	}
 }

@@ -8,18 +8,18 @@ import (
 	"slices"
 	"sort"
 	"sync"
-	"sync/atomic"
 
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// columns are a mapped Parquet file some of whose columns are read where they lie.
+// columns are a mapped Parquet file some of whose columns are read without a library.
 type columns struct {
 	dir, name string // for errors
 	data      []byte
 	cols      []column
-	plain     int // the first so many columns are read in place
-	unchecked int // of these, this one's pages are not checked as a whole
+	fixed     int // the first so many columns have values of fixed width, and are decoded together
+	pages     int // so many columns behind them are read page by page; what follows is not read here
+	cache     *Cache
 	groups    []*rowGroup
 	rows      uint64
 }
@@ -29,9 +29,26 @@ type rowGroup struct {
 	first  uint32 // row
 	n      int    // rows
 	spans  []span // by column
-	ready  atomic.Bool
-	mu     sync.Mutex // held while values is made
-	values [][]byte   // by column: what follows the page header; read it when ready
+	codecs []format.CompressionCodec
+	raw    []int64 // by column: bytes before compression, page headers included
+	fixed  slot
+	times  slot // of chunks.parquet
+
+	mu   sync.Mutex // guards data
+	data []dataPage // the pages of chunks.parquet's data; nil until they are looked for
+}
+
+// dataPage is a page of byte arrays that follow each other through the column's pages.
+type dataPage struct {
+	start, end uint64 // in all pages' values, one after the other
+	at         int64  // of the header, in the file
+	slot       slot
+}
+
+// group is a row group with its columns of fixed width.
+type group struct {
+	*rowGroup
+	values [][]byte // by column, as in a PLAIN page
 }
 
 // span is a column chunk in the file.
@@ -85,13 +102,8 @@ func (c *columns) addGroup(rg *format.RowGroup, limit int64) error {
 		if !slices.Equal(md.PathInSchema, want.path) || md.Type != want.typ {
 			return fmt.Errorf("%w: column %d is %v %v, want %v %v", ErrUnsupported, i, md.PathInSchema, md.Type, want.path, want.typ)
 		}
-		if i < c.plain {
-			if md.Codec != format.Uncompressed || len(md.Encoding) != 1 || md.Encoding[0] != format.Plain || md.DictionaryPageOffset != 0 {
-				return fmt.Errorf("%w: column %v is %v, %v", ErrUnsupported, want.path, md.Encoding, md.Codec)
-			}
-			if md.NumValues != rg.NumRows {
-				return fmt.Errorf("column %v has %d values, want %d", want.path, md.NumValues, rg.NumRows)
-			}
+		if i < c.fixed+c.pages && md.NumValues != rg.NumRows {
+			return fmt.Errorf("column %v has %d values, want %d", want.path, md.NumValues, rg.NumRows)
 		}
 		off := md.DataPageOffset
 		if md.DictionaryPageOffset != 0 {
@@ -101,7 +113,7 @@ func (c *columns) addGroup(rg *format.RowGroup, limit int64) error {
 		if s.off < int64(len(parquetMagic)) || md.TotalCompressedSize < 0 || s.end < s.off || s.end > limit {
 			return fmt.Errorf("column %v lies at %d to %d", want.path, s.off, s.end)
 		}
-		g.spans = append(g.spans, s)
+		g.spans, g.codecs, g.raw = append(g.spans, s), append(g.codecs, md.Codec), append(g.raw, md.TotalUncompressedSize)
 	}
 	c.groups = append(c.groups, g)
 	c.rows += uint64(rg.NumRows)
@@ -109,83 +121,97 @@ func (c *columns) addGroup(rg *format.RowGroup, limit int64) error {
 }
 
 // group returns the row group of a row, verified.
-func (c *columns) group(row uint32) (*rowGroup, error) {
+func (c *columns) group(row uint32) (group, error) {
 	i := sort.Search(len(c.groups), func(i int) bool { return c.groups[i].first > row }) - 1
 	if i < 0 || uint64(row) >= c.rows {
-		return nil, c.corrupt(-1, fmt.Errorf("there is no row %d", row))
+		return group{}, c.corrupt(-1, fmt.Errorf("there is no row %d", row))
 	}
-	g := c.groups[i]
-	if g.ready.Load() {
-		return g, nil
-	}
-	return g, c.load(g)
+	return c.load(c.groups[i])
 }
 
-// load finds the values of a row group's columns and verifies their checksums.
-func (c *columns) load(g *rowGroup) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ready.Load() {
-		return nil
-	}
-	values := make([][]byte, c.plain)
-	for i := range values {
-		v, err := c.pageValues(g, i)
-		if err != nil {
-			return c.corrupt(g.spans[i].off, fmt.Errorf("column %v: %w", c.cols[i].path, err))
+// load returns a row group with its columns of fixed width.
+func (c *columns) load(g *rowGroup) (group, error) {
+	d, err := c.cache.get(&g.fixed, func() (*decoded, error) {
+		d := &decoded{cols: make([][]byte, c.fixed)}
+		for i := range d.cols {
+			var err error
+			if d.cols[i], err = c.fixedValues(g, i); err != nil {
+				return nil, c.corrupt(g.spans[i].off, fmt.Errorf("column %v: %w", c.cols[i].path, err))
+			}
 		}
-		values[i] = v
+		return d, nil
+	})
+	if err != nil {
+		return group{}, err
 	}
-	g.values = values
-	g.ready.Store(true)
-	return nil
+	return group{g, d.cols}, nil
 }
 
-// pageValues parses the page header of a column and returns the values behind it.
-func (c *columns) pageValues(g *rowGroup, col int) ([]byte, error) {
-	b := c.data[g.spans[col].off:g.spans[col].end]
-	var h format.PageHeader
+// pageAt parses the page header at the front of b, verifies the page behind it and returns it decompressed, with how
+// many bytes of b it takes.
+func (c *columns) pageAt(g *rowGroup, col int, b []byte) (h format.PageHeader, raw []byte, size int, err error) {
 	n, err := decodeThrift(b, &h)
 	if err != nil {
-		return nil, fmt.Errorf("decode page header: %w", err)
+		return h, nil, 0, fmt.Errorf("decode page header: %w", err)
 	}
-	b = b[n:]
-	dp := h.DataPageHeader.V
+	if h.CompressedPageSize < 0 || int(h.CompressedPageSize) > len(b)-n {
+		return h, nil, 0, fmt.Errorf("a page of %d bytes does not fit", h.CompressedPageSize)
+	}
+	size = n + int(h.CompressedPageSize)
+	if got := int32(crc32.ChecksumIEEE(b[n:size])); got != h.CRC {
+		return h, nil, 0, fmt.Errorf("checksum mismatch: %08x, want %08x", uint32(got), uint32(h.CRC))
+	}
+	raw, err = c.cache.unpack(g.codecs[col], &h, b[n:size])
+	return h, raw, size, err
+}
+
+// onePage reads a column chunk of one page of data, perhaps behind a dictionary.
+func (c *columns) onePage(g *rowGroup, col int) (enc format.Encoding, raw, dict []byte, entries int, err error) {
+	b := c.data[g.spans[col].off:g.spans[col].end]
+	h, raw, n, err := c.pageAt(g, col, b)
+	if err == nil && h.Type == format.DictionaryPage && h.DictionaryPageHeader.Valid {
+		dict, entries = raw, int(h.DictionaryPageHeader.V.NumValues)
+		b = b[n:]
+		h, raw, n, err = c.pageAt(g, col, b)
+	}
 	switch {
-	case h.Type != format.DataPage || !h.DataPageHeader.Valid || dp.Encoding != format.Plain:
-		return nil, fmt.Errorf("%w: page %v, %v", ErrUnsupported, h.Type, dp.Encoding)
-	case int(h.CompressedPageSize) != len(b) || h.UncompressedPageSize != h.CompressedPageSize || int(dp.NumValues) != g.n:
-		return nil, fmt.Errorf("a page of %d bytes and %d values, want one of %d and %d", h.CompressedPageSize, dp.NumValues, len(b), g.n)
+	case err != nil:
+		return 0, nil, nil, 0, err
+	case h.Type != format.DataPage || !h.DataPageHeader.Valid:
+		return 0, nil, nil, 0, fmt.Errorf("%w: page %v", ErrUnsupported, h.Type)
+	case n != len(b) || int(h.DataPageHeader.V.NumValues) != g.n:
+		return 0, nil, nil, 0, fmt.Errorf("a page of %d bytes and %d values, want one of %d and %d", n, h.DataPageHeader.V.NumValues, len(b), g.n)
 	}
-	if w := c.cols[col].width; w > 0 && len(b) != w*g.n {
-		return nil, fmt.Errorf("%d bytes for %d values of %d", len(b), g.n, w)
-	}
-	if col != c.unchecked {
-		if got := int32(crc32.ChecksumIEEE(b)); got != h.CRC {
-			return nil, fmt.Errorf("checksum mismatch: %08x, want %08x", uint32(got), uint32(h.CRC))
-		}
-	}
-	return b, nil
+	return h.DataPageHeader.V.Encoding, raw, dict, entries, nil
 }
 
-// verifyUnchecked verifies the checksum of the column that load does not.
-func (c *columns) verifyUnchecked(g *rowGroup) error {
-	s := g.spans[c.unchecked]
-	var h format.PageHeader
-	n, err := decodeThrift(c.data[s.off:s.end], &h)
-	if err == nil && int32(crc32.ChecksumIEEE(c.data[s.off+int64(n):s.end])) != h.CRC {
-		err = errors.New("checksum mismatch")
-	}
+// fixedValues returns the values of a column of fixed width.
+func (c *columns) fixedValues(g *rowGroup, col int) ([]byte, error) {
+	enc, raw, dict, entries, err := c.onePage(g, col)
 	if err != nil {
-		return c.corrupt(s.off, fmt.Errorf("column %v: %w", c.cols[c.unchecked].path, err))
+		return nil, err
 	}
-	return nil
+	if w := c.cols[col].width; dict != nil && len(dict) != w*entries {
+		return nil, fmt.Errorf("a dictionary of %d bytes for %d values of %d", len(dict), entries, w)
+	}
+	return decodeFixed(c.cols[col], enc, raw, dict, g.n)
 }
 
-func (g *rowGroup) u32(col int, row uint32) uint32 {
+func (g *group) u32(col int, row uint32) uint32 {
 	return binary.LittleEndian.Uint32(g.values[col][4*(row-g.first):])
 }
 
-func (g *rowGroup) u64(col int, row uint32) uint64 {
+func (g *group) u64(col int, row uint32) uint64 {
 	return binary.LittleEndian.Uint64(g.values[col][8*(row-g.first):])
+}
+
+// slots calls f with every slot of the file.
+func (c *columns) slots(f func(*slot)) {
+	for _, g := range c.groups {
+		f(&g.fixed)
+		f(&g.times)
+		for i := range g.data {
+			f(&g.data[i].slot)
+		}
+	}
 }

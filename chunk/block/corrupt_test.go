@@ -35,7 +35,7 @@ func smallBlock(t testing.TB) (dir string, model []modelSeries, files map[string
 			t.Fatal(err)
 		}
 	}
-	m, err := w.Commit(1, []ulid.ULID{ulid.MustParseStrict("01H00000000000000000000000")})
+	m, err := w.Commit(Origin{Level: 1, Parents: []ulid.ULID{ulid.MustParseStrict("01H00000000000000000000000")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,11 @@ func read(b *Block, model []modelSeries) error {
 		if err != nil {
 			return err
 		}
-		if !slices.Equal(ords, []uint32{uint32(i)}) || !labels.Equal(b.Labels(ords[0], &sb), want.Labels) || b.ID(ords[0]) != want.ID {
+		id, err := b.ID(uint32(i))
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(ords, []uint32{uint32(i)}) || !labels.Equal(b.Labels(ords[0], &sb), want.Labels) || id != want.ID {
 			return fmt.Errorf("%w: series %v are %s", errSilent, ords, want.Labels)
 		}
 		rows, err := b.Chunks(nil, ords[0], math.MinInt64, math.MaxInt64)

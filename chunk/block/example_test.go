@@ -34,7 +34,7 @@ func Example() {
 	if err := w.Append(block.Series{ID: series.HashKey(series.AppendKey(nil, ls)), Labels: ls}, chunks); err != nil {
 		log.Fatal(err)
 	}
-	meta, err := w.Commit(0, nil)
+	meta, err := w.Commit(block.Origin{})
 	if err != nil {
 		log.Fatal(err)
 	}

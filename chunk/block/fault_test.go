@@ -84,7 +84,7 @@ func writeWith(root string, o WriterOptions, model []modelSeries) error {
 			return errors.Join(err, w.Abort())
 		}
 	}
-	_, err = w.Commit(0, nil)
+	_, err = w.Commit(Origin{})
 	return err
 }
 
@@ -109,7 +109,7 @@ func TestConcurrentReaders(t *testing.T) {
 					t.Errorf("series %d: %v, %v", ord, rows, err)
 				}
 				for _, r := range rows {
-					if _, err := b.Data(r); err != nil {
+					if _, err := b.Chunk(r); err != nil {
 						t.Error(err)
 					}
 				}

@@ -86,13 +86,13 @@ func FuzzFooter(f *testing.F) {
 		_, chunks := chunkSchema()
 		_, series := seriesSchema()
 		for _, c := range []*columns{
-			{data: data, cols: chunks, plain: chunkColumns, unchecked: colData}, {data: data, cols: series, plain: serMetric, unchecked: -1},
+			{data: data, cols: chunks, fixed: colTimes, pages: 2, cache: NewCache(0)}, {data: data, cols: series, fixed: serMetric, cache: NewCache(0)},
 		} {
 			if c.open(hex32(crc32.Checksum(tail, castagnoli))) != nil {
 				continue
 			}
 			for _, g := range c.groups {
-				_ = c.load(g)
+				_, _ = c.load(g)
 			}
 		}
 	})
@@ -109,14 +109,14 @@ func FuzzChunksFile(f *testing.F) {
 		data := slices.Clone(good)
 		data[uint(at)%uint(len(data))] ^= x
 		_, cols := chunkSchema()
-		c := &columns{data: data, cols: cols, plain: chunkColumns, unchecked: colData}
+		c := &columns{data: data, cols: cols, fixed: colTimes, pages: 2, cache: NewCache(0)}
 		if c.open(footer) != nil {
 			return
 		}
 		fuzzed := &Block{rows: c, index: b.index}
 		for row := range uint32(4) {
 			if _, err := fuzzed.Chunks(nil, row%3, math.MinInt64, math.MaxInt64); err == nil {
-				_, _ = fuzzed.Data(Row{Num: row})
+				_, _ = fuzzed.Chunk(Row{Num: row})
 			}
 		}
 	})

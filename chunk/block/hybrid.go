@@ -2,6 +2,7 @@ package block
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/bits"
 )
 
@@ -50,3 +51,49 @@ func appendHybrid(dst []byte, values []uint32, width int) []byte {
 // hybridWidth is the bits that indexes below n need; at least one, since not
 // every reader takes none.
 func hybridWidth(n int) int { return max(1, bits.Len(uint(n-1))) }
+
+var errHybrid = errors.New("runs that do not fit")
+
+// decodeHybrid appends n values of a hybrid of runs to dst.
+func decodeHybrid(dst []uint32, b []byte, width, n int) ([]uint32, error) {
+	for end := len(dst) + n; len(dst) < end; {
+		head, w := binary.Uvarint(b)
+		if w <= 0 || head>>1 == 0 || head>>1 > 1<<32 {
+			return nil, errHybrid
+		}
+		b = b[w:]
+		count := int(head >> 1)
+		if head&1 == 0 {
+			size := (width + 7) / 8
+			if len(b) < size || count > end-len(dst) {
+				return nil, errHybrid
+			}
+			var v uint32
+			for i := range size {
+				v |= uint32(b[i]) << (8 * i)
+			}
+			for range count {
+				dst = append(dst, v)
+			}
+			b = b[size:]
+			continue
+		}
+		if len(b)/max(width, 1) < count && width > 0 {
+			return nil, errHybrid
+		}
+		var acc uint64
+		have, at := 0, 0
+		for range min(8*count, end-len(dst)) {
+			for have < width {
+				acc |= uint64(b[at]) << have
+				at++
+				have += 8
+			}
+			dst = append(dst, uint32(acc&(1<<width-1)))
+			acc >>= width
+			have -= width
+		}
+		b = b[count*width:]
+	}
+	return dst, nil
+}

@@ -11,7 +11,9 @@ import (
 )
 
 // Version is the format version that this package writes, and the greatest it reads.
-const Version = 1
+//
+// Version 1 was never released: its chunks were as the head has them, and its pages not compressed.
+const Version = 2
 
 // The files of a block.
 const (
@@ -31,10 +33,26 @@ type Meta struct {
 	Series  uint64              `json:"series"`
 	Chunks  uint64              `json:"chunks"`
 	Samples uint64              `json:"samples"`
-	Level   int                 `json:"level"`             // 0 as frozen, one more at each merge
-	Parents []ulid.ULID         `json:"parents,omitempty"` // the blocks that were merged into this one
-	Needs   []string            `json:"needs,omitempty"`   // what a reader must know beyond Version
+	Needs   []string            `json:"needs,omitempty"` // what a reader must know beyond Version
 	Files   map[string]FileMeta `json:"files"`
+	Origin
+}
+
+// Origin is where the samples of a block come from.
+type Origin struct {
+	Level      int         `json:"level"`                // 0 as frozen, one more at each merge
+	Parents    []ulid.ULID `json:"parents,omitempty"`    // the blocks that were merged into this one
+	Seq        uint64      `json:"seq,omitempty"`        // deletes up to this number are applied
+	Generation uint64      `json:"generation,omitempty"` // the number of the flush that made it; of merged blocks, the greatest
+	Resolution int64       `json:"resolution,omitempty"` // ms: it has buckets of this length; 0: it has samples
+	Covers     []Coverage  `json:"covers,omitempty"`     // of buckets: what they were made of
+}
+
+// Coverage is a span of time whose samples are in buckets, but for those of later flushes.
+type Coverage struct {
+	Start      int64  `json:"start"` // ms; exclusive
+	End        int64  `json:"end"`   // ms; inclusive
+	Generation uint64 `json:"generation"`
 }
 
 // FileMeta is what a file of a block must be.
@@ -92,8 +110,8 @@ func decodeMeta(b []byte) (Meta, error) {
 	}
 	m := s.Meta
 	switch {
-	case m.Version < 1 || m.Version > Version:
-		return Meta{}, fmt.Errorf("%w: format version %d, this program reads up to %d", ErrUnsupported, m.Version, Version)
+	case m.Version != Version:
+		return Meta{}, fmt.Errorf("%w: format version %d, this program reads version %d", ErrUnsupported, m.Version, Version)
 	case len(m.Needs) > 0:
 		return Meta{}, fmt.Errorf("%w: it needs %q", ErrUnsupported, m.Needs)
 	case m.MinTime > m.MaxTime:

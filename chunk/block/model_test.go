@@ -129,7 +129,7 @@ func write(t testing.TB, root string, model []modelSeries) Meta {
 			t.Fatal(err)
 		}
 	}
-	m, err := w.Commit(2, []ulid.ULID{{1}, {2}})
+	m, err := w.Commit(Origin{Level: 2, Parents: []ulid.ULID{{1}, {2}}})
 	if err != nil {
 		t.Fatal(err)
 	}

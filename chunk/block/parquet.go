@@ -37,13 +37,20 @@ type parquetWriter struct {
 	group   format.RowGroup // being written
 	scratch bytes.Buffer
 	enc     *thrift.Encoder
+
+	z           *compressor
+	raw, packed []byte // pages of dictColumn
 }
 
-func newParquetWriter(f File, schema []format.SchemaElement, cols []column) *parquetWriter {
-	w := &parquetWriter{out: newOutput(f), schema: schema, cols: cols}
+func newParquetWriter(f File, schema []format.SchemaElement, cols []column) (*parquetWriter, error) {
+	z, err := newCompressor()
+	if err != nil {
+		return nil, err
+	}
+	w := &parquetWriter{out: newOutput(f), schema: schema, cols: cols, z: z}
 	w.enc = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&w.scratch))
 	_, _ = w.out.Write([]byte(parquetMagic)) // the error sticks
-	return w
+	return w, nil
 }
 
 // page is one page of a column chunk.
@@ -113,6 +120,20 @@ func (w *parquetWriter) page(p page) error {
 	}
 	_, err := w.out.Write(p.data)
 	return err
+}
+
+// dictColumn writes the next column, of byte arrays: a dictionary page of entries, PLAIN, and a page of places in it
+// behind the levels of a repeated column.
+func (w *parquetWriter) dictColumn(plain []byte, entries int, places []uint32, levels []byte, rows int) error {
+	width := hybridWidth(entries)
+	w.raw = append(append(w.raw[:0], levels...), byte(width))
+	w.raw = appendHybrid(w.raw, places, width)
+	w.packed = w.z.pack(w.packed[:0], plain)
+	at := len(w.packed)
+	w.packed = w.z.pack(w.packed, w.raw)
+	return w.columnChunk(format.Zstd, format.Statistics{},
+		page{kind: format.DictionaryPage, enc: format.Plain, values: entries, raw: len(plain), data: w.packed[:at]},
+		page{kind: format.DataPage, enc: format.RLEDictionary, values: rows, raw: len(w.raw), data: w.packed[at:]})
 }
 
 // endGroup ends the current row group. sorted are the columns its rows are sorted by.

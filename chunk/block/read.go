@@ -2,10 +2,10 @@ package block
 
 import (
 	"fmt"
-	"hash/crc32"
 	"math"
 	"sort"
 
+	"github.com/parquet-go/parquet-go/format"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
@@ -19,22 +19,22 @@ type Row struct {
 	Encoding chunk.Encoding
 }
 
-// ID returns the id of a series, and the zero id when there is no such series.
-func (b *Block) ID(ord uint32) series.ID {
+// ID returns the id of a series.
+func (b *Block) ID(ord uint32) (series.ID, error) {
 	g, err := b.series.group(ord)
 	if err != nil {
-		return series.ID{}
+		return series.ID{}, err
 	}
-	return series.IDFromBytes([16]byte(g.values[serID][16*(ord-g.first):]))
+	return series.IDFromBytes([16]byte(g.values[serID][16*(ord-g.first):])), nil
 }
 
 // Partition returns the partition of a series.
-func (b *Block) Partition(ord uint32) uint16 {
+func (b *Block) Partition(ord uint32) (uint16, error) {
 	g, err := b.series.group(ord)
 	if err != nil {
-		return 0
+		return 0, err
 	}
-	return uint16(g.u32(serPartition, ord))
+	return uint16(g.u32(serPartition, ord)), nil
 }
 
 // Labels returns the labels of a series, which do not alias the map, and no labels when
@@ -65,9 +65,9 @@ func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
 			return int64(g.u64(colMaxTime, row)) >= mint
 		}))
 	}
-	var g *rowGroup
+	var g group
 	for row := from; row < to && err == nil; row++ {
-		if g == nil || row-g.first >= uint32(g.n) {
+		if g.rowGroup == nil || row-g.first >= uint32(g.n) {
 			if g, err = b.rows.group(row); err != nil {
 				break
 			}
@@ -82,7 +82,7 @@ func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
 	return dst, err
 }
 
-func (g *rowGroup) row(row uint32) Row {
+func (g *group) row(row uint32) Row {
 	f := func(col int) float64 { return math.Float64frombits(g.u64(col, row)) }
 	return Row{
 		Num: row, Encoding: chunk.Encoding(g.u32(colEncoding, row)),
@@ -94,31 +94,121 @@ func (g *rowGroup) row(row uint32) Row {
 	}
 }
 
-// Data returns the bytes of a chunk, whose checksum it verifies. They lie in the map: they are
-// not to be written, and live as long as the caller's reference.
-func (b *Block) Data(r Row) ([]byte, error) {
+// Chunk returns a row as a chunk, whose bytes are verified. They are not to be written, and stay valid as long as they are held.
+func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
+	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
 	g, err := b.rows.group(r.Num)
+	if err != nil {
+		return c, err
+	}
+	if c.Times, err = b.rows.timesOf(g.rowGroup, r.Num-g.first); err != nil {
+		return c, err
+	}
+	c.Data, err = b.rows.dataAt(g.rowGroup, uint64(b.index.data(r.Num)))
+	return c, err
+}
+
+// timesOf returns the times of a row of a row group.
+func (c *columns) timesOf(g *rowGroup, row uint32) ([]byte, error) {
+	d, err := c.cache.get(&g.times, func() (*decoded, error) {
+		d, err := c.decodeTimes(g)
+		if err != nil {
+			err = c.corrupt(g.spans[colTimes].off, fmt.Errorf("column times: %w", err))
+		}
+		return d, err
+	})
 	if err != nil {
 		return nil, err
 	}
-	page, off := g.values[colData], uint64(b.index.data(r.Num))
-	at := g.spans[colData].end - int64(len(page)) + int64(off)
-	if off+4 > uint64(len(page)) {
-		return nil, b.rows.corrupt(at, fmt.Errorf("row %d: it lies outside its page", r.Num))
+	i := d.places[row]
+	from := uint32(0)
+	if i > 0 {
+		from = d.ends[i-1]
 	}
-	n := uint64(le32(page[off:]))
-	if n > uint64(len(page))-off-4 {
-		return nil, b.rows.corrupt(at, fmt.Errorf("row %d, series %d: its data of %d bytes does not fit its page", r.Num, g.u32(colSeries, r.Num), n))
-	}
-	data := page[off+4 : off+4+n : off+4+n]
-	if got, want := crc32.Checksum(data, castagnoli), g.u32(colCRC, r.Num); got != want {
-		return nil, b.rows.corrupt(at, fmt.Errorf("row %d, series %d: checksum mismatch: %08x, want %08x", r.Num, g.u32(colSeries, r.Num), got, want))
-	}
-	return data, nil
+	return d.page[from+4 : d.ends[i] : d.ends[i]], nil
 }
 
-// Chunk returns a row as a chunk; of its data the same is true as of [Block.Data].
-func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
-	data, err := b.Data(r)
-	return chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Data: data}, err
+func (c *columns) decodeTimes(g *rowGroup) (*decoded, error) {
+	enc, raw, dict, entries, err := c.onePage(g, colTimes)
+	if err != nil {
+		return nil, err
+	}
+	if enc != format.RLEDictionary || entries < 1 || entries > g.n {
+		return nil, fmt.Errorf("%w: encoding %v with %d entries", ErrUnsupported, enc, entries)
+	}
+	d := &decoded{page: dict, ends: make([]uint32, 0, entries)}
+	for at := uint64(0); len(d.ends) < entries; {
+		if at+4 > uint64(len(dict)) || uint64(le32(dict[at:])) > uint64(len(dict))-at-4 {
+			return nil, fmt.Errorf("entry %d does not fit its page", len(d.ends))
+		}
+		at += 4 + uint64(le32(dict[at:]))
+		d.ends = append(d.ends, uint32(at))
+	}
+	d.places, err = decodePlaces(raw, entries, g.n)
+	return d, err
+}
+
+// dataAt returns the value at an offset of a row group's pages of data.
+func (c *columns) dataAt(g *rowGroup, off uint64) ([]byte, error) {
+	pages, err := c.dataPages(g)
+	if err != nil {
+		return nil, err
+	}
+	i := sort.Search(len(pages), func(i int) bool { return pages[i].end > off })
+	if i == len(pages) {
+		return nil, c.corrupt(g.spans[colData].off, fmt.Errorf("there is no data at %d", off))
+	}
+	p := &pages[i]
+	d, err := c.cache.get(&p.slot, func() (*decoded, error) {
+		_, raw, _, err := c.pageAt(g, colData, c.data[p.at:g.spans[colData].end])
+		if err != nil {
+			return nil, c.corrupt(p.at, fmt.Errorf("column data: %w", err))
+		}
+		return &decoded{page: raw}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	page := d.page[off-p.start:]
+	if len(page) < 4 || uint64(le32(page)) > uint64(len(page)-4) {
+		return nil, c.corrupt(p.at, fmt.Errorf("data at %d does not fit its page", off))
+	}
+	n := 4 + uint64(le32(page))
+	return page[4:n:n], nil
+}
+
+// dataPages finds the pages of a row group's data, of which it reads the headers only.
+func (c *columns) dataPages(g *rowGroup) ([]dataPage, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.data != nil {
+		return g.data, nil
+	}
+	var pages []dataPage
+	var start uint64
+	values, heads := 0, 0
+	for at := g.spans[colData].off; at < g.spans[colData].end; {
+		var h format.PageHeader
+		b := c.data[at:g.spans[colData].end]
+		n, err := decodeThrift(b, &h)
+		if err == nil && (h.Type != format.DataPage || !h.DataPageHeader.Valid || h.DataPageHeader.V.Encoding != format.Plain) {
+			err = fmt.Errorf("%w: page %v", ErrUnsupported, h.Type)
+		}
+		if err == nil && (h.CompressedPageSize < 0 || int(h.CompressedPageSize) > len(b)-n || h.UncompressedPageSize < 0 || h.UncompressedPageSize > maxPage) {
+			err = fmt.Errorf("a page of %d bytes does not fit", h.CompressedPageSize)
+		}
+		if err != nil {
+			return nil, c.corrupt(at, fmt.Errorf("column data: %w", err))
+		}
+		pages = append(pages, dataPage{start: start, end: start + uint64(h.UncompressedPageSize), at: at})
+		start += uint64(h.UncompressedPageSize)
+		values += int(h.DataPageHeader.V.NumValues)
+		at += int64(n) + int64(h.CompressedPageSize)
+		heads += n
+	}
+	if raw := int64(start) + int64(heads); values != g.n || raw != g.raw[colData] {
+		return nil, c.corrupt(g.spans[colData].off, fmt.Errorf("column data: %d values in %d bytes, want %d in %d", values, raw, g.n, g.raw[colData]))
+	}
+	g.data = pages
+	return pages, nil
 }

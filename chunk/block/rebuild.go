@@ -83,12 +83,12 @@ func (b *Block) storeIndex(data []byte) error {
 type rowCursor struct {
 	c   *columns
 	row uint32
-	off uint64 // in the page of data
+	off uint64 // in the row group's pages of data
 }
 
 // take calls f with the offset of each of the next rows, those of a series.
 func (rc *rowCursor) take(ord uint32, f func(offset uint32) error) error {
-	for n := 0; uint64(rc.row) < rc.c.rows; n++ {
+	for uint64(rc.row) < rc.c.rows {
 		g, err := rc.c.group(rc.row)
 		if err != nil {
 			return err
@@ -96,17 +96,17 @@ func (rc *rowCursor) take(ord uint32, f func(offset uint32) error) error {
 		if g.u32(colSeries, rc.row) != ord {
 			break
 		}
-		page := g.values[colData]
 		if rc.row == g.first {
 			rc.off = 0
 		}
-		if rc.off+4 > uint64(len(page)) || rc.off+4+uint64(le32(page[rc.off:])) > uint64(len(page)) {
-			return rc.c.corrupt(g.spans[colData].off, fmt.Errorf("row %d: its data does not fit its page", rc.row))
+		data, err := rc.c.dataAt(g.rowGroup, rc.off)
+		if err != nil {
+			return err
 		}
 		if err := f(uint32(rc.off)); err != nil {
 			return err
 		}
-		rc.off += 4 + uint64(le32(page[rc.off:]))
+		rc.off += 4 + uint64(len(data))
 		rc.row++
 	}
 	return nil

@@ -2,7 +2,6 @@ package block
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"math"
 	"slices"
 
@@ -25,16 +24,17 @@ const (
 	colIncrease         // reset-adjusted
 	colStale            // stale markers
 	colEncoding         // chunk.Encoding
-	colCRC              // CRC-32C of data
-	colData             // the chunk
+	colTimes            // chunk.Chunk's Times: equal ones of a row group are stored once
+	colData             // chunk.Chunk's Data
 	chunkColumns        // how many there are
 )
 
 // A row group ends at either bound: small enough that a writer holds it in
 // memory and that a first touch verifies it fast, large enough for scans.
 const (
-	groupRows  = 16 << 10
-	groupBytes = 32 << 20
+	groupRows  = 4 << 10
+	groupBytes = 16 << 20 // of data and different times, before compression
+	pageBytes  = 64 << 10 // of data: little enough that one chunk is read fast, and enough to compress well
 )
 
 // maxData bounds one chunk, so that no length in a file can ask for more.
@@ -48,8 +48,8 @@ func chunkSchema() ([]format.SchemaElement, []column) {
 		unsignedLeaf("samples", 32),
 		plainLeaf("sum", format.Double), plainLeaf("min", format.Double), plainLeaf("max", format.Double),
 		plainLeaf("first", format.Double), plainLeaf("last", format.Double), plainLeaf("increase", format.Double),
-		unsignedLeaf("stale", 32), unsignedLeaf("encoding", 8), unsignedLeaf("crc", 32),
-		plainLeaf("data", format.ByteArray),
+		unsignedLeaf("stale", 32), unsignedLeaf("encoding", 8),
+		plainLeaf("times", format.ByteArray), plainLeaf("data", format.ByteArray),
 	}
 	return s, leaves(s[1:])
 }
@@ -74,31 +74,63 @@ func leaves(elements []format.SchemaElement) []column {
 // rowWriter writes chunks.parquet.
 type rowWriter struct {
 	*parquetWriter
-	buf  [chunkColumns][]byte // the current row group, PLAIN
-	n    int                  // its rows
-	minT [2]int64             // least and greatest min_time of the row group
-	maxT [2]int64             // the same of max_time
+	buf    [colTimes][]byte // the current row group, PLAIN
+	n      int              // its rows
+	minT   [2]int64         // least and greatest min_time of the row group
+	maxT   [2]int64         // the same of max_time
+	times  timesDict
+	page   []byte // the open page of data, PLAIN
+	inPage int    // its rows
+	packed []byte // pages of data that are full, compressed
+	pages  []page
+	ends   []int // by page: where it ends in packed
+	data   int   // bytes of data in the row group, before compression
 }
 
-func newRowWriter(f File) *rowWriter {
+// timesDict collects the different times of a row group.
+type timesDict struct {
+	place  map[string]uint32
+	plain  []byte   // each once, PLAIN
+	places []uint32 // by row
+}
+
+func (d *timesDict) add(t []byte) {
+	at, ok := d.place[string(t)]
+	if !ok {
+		at = uint32(len(d.place))
+		d.place[string(t)] = at
+		d.plain = binary.LittleEndian.AppendUint32(d.plain, uint32(len(t)))
+		d.plain = append(d.plain, t...)
+	}
+	d.places = append(d.places, at)
+}
+
+func newRowWriter(f File) (*rowWriter, error) {
 	schema, cols := chunkSchema()
-	w := &rowWriter{parquetWriter: newParquetWriter(f, schema, cols)}
+	pw, err := newParquetWriter(f, schema, cols)
+	if err != nil {
+		return nil, err
+	}
+	w := &rowWriter{parquetWriter: pw, times: timesDict{place: map[string]uint32{}}}
 	w.reset()
-	return w
+	return w, nil
 }
 
 func (w *rowWriter) reset() {
 	for i := range w.buf {
 		w.buf[i] = w.buf[i][:0]
 	}
-	w.n = 0
+	w.n, w.inPage, w.data = 0, 0, 0
+	w.page, w.packed, w.pages, w.ends = w.page[:0], w.packed[:0], w.pages[:0], w.ends[:0]
+	clear(w.times.place)
+	w.times.plain, w.times.places = w.times.plain[:0], w.times.places[:0]
 	w.minT = [2]int64{math.MaxInt64, math.MinInt64}
 	w.maxT = w.minT
 }
 
-// add appends a row and returns where its data lies in the row group's page.
+// add appends a row and returns where its data lies in the row group's pages, as if they were one.
 func (w *rowWriter) add(ord uint32, c *chunk.Chunk) (offset uint32, err error) {
-	if w.n == groupRows || w.n > 0 && len(w.buf[colData])+4+len(c.Data) > groupBytes {
+	if w.n == groupRows || w.n > 0 && w.data+len(w.times.plain)+8+len(c.Data)+len(c.Times) > groupBytes {
 		if err := w.flush(); err != nil {
 			return 0, err
 		}
@@ -117,14 +149,30 @@ func (w *rowWriter) add(ord uint32, c *chunk.Chunk) (offset uint32, err error) {
 	u64(colIncrease, math.Float64bits(c.Increase))
 	u32(colStale, uint32(c.Stale))
 	u32(colEncoding, uint32(c.Encoding))
-	u32(colCRC, crc32.Checksum(c.Data, castagnoli))
-	offset = uint32(len(w.buf[colData]))
-	u32(colData, uint32(len(c.Data)))
-	w.buf[colData] = append(w.buf[colData], c.Data...)
+	w.times.add(c.Times)
+	offset = uint32(w.data)
+	w.page = binary.LittleEndian.AppendUint32(w.page, uint32(len(c.Data)))
+	w.page = append(w.page, c.Data...)
+	w.data += 4 + len(c.Data)
+	w.inPage++
+	if len(w.page) >= pageBytes {
+		w.endPage()
+	}
 	w.n++
 	w.minT = [2]int64{min(w.minT[0], c.MinTime), max(w.minT[1], c.MinTime)}
 	w.maxT = [2]int64{min(w.maxT[0], c.MaxTime), max(w.maxT[1], c.MaxTime)}
 	return offset, nil
+}
+
+// endPage compresses the open page of data.
+func (w *rowWriter) endPage() {
+	if w.inPage == 0 {
+		return
+	}
+	w.packed = w.z.pack(w.packed, w.page)
+	w.pages = append(w.pages, page{kind: format.DataPage, enc: format.Plain, values: w.inPage, raw: len(w.page)})
+	w.ends = append(w.ends, len(w.packed))
+	w.page, w.inPage = w.page[:0], 0
 }
 
 // flush writes the current row group.
@@ -143,10 +191,21 @@ func (w *rowWriter) flush() error {
 		case colMaxTime:
 			st = bounds(le.AppendUint64(nil, uint64(w.maxT[0])), le.AppendUint64(nil, uint64(w.maxT[1])))
 		}
-		p := page{kind: format.DataPage, enc: format.Plain, values: w.n, raw: len(b), data: b}
-		if err := w.columnChunk(format.Uncompressed, st, p); err != nil {
+		if err := w.columnChunk(format.Zstd, st, w.z.fixed(w.cols[i].typ, b, w.n)...); err != nil {
 			return err
 		}
+	}
+	if err := w.dictColumn(w.times.plain, len(w.times.place), w.times.places, nil, w.n); err != nil {
+		return err
+	}
+	w.endPage()
+	from := 0
+	for i, end := range w.ends {
+		w.pages[i].data = w.packed[from:end]
+		from = end
+	}
+	if err := w.columnChunk(format.Zstd, format.Statistics{}, w.pages...); err != nil {
+		return err
 	}
 	if err := w.endGroup(w.n, colSeries, colMinTime); err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -81,7 +80,6 @@ func (d *dictionary) reset() {
 // seriesWriter writes series.parquet.
 type seriesWriter struct {
 	*parquetWriter
-	zstd *zstd.Encoder
 
 	fixed      [serMetric][]byte // series, id, partition
 	n          int               // rows of the current group
@@ -90,18 +88,16 @@ type seriesWriter struct {
 	value      dictionary        // by pair
 	repetition []uint32          // of key and value: 0 begins a series
 	definition []uint32          // 0 is a series without labels
-	raw, packed,
-	packedDict []byte
-	first, last string // least and greatest metric of the group
+	levels     []byte
 }
 
 func newSeriesWriter(f File) (*seriesWriter, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	schema, cols := seriesSchema()
+	pw, err := newParquetWriter(f, schema, cols)
 	if err != nil {
 		return nil, err
 	}
-	schema, cols := seriesSchema()
-	return &seriesWriter{parquetWriter: newParquetWriter(f, schema, cols), zstd: enc}, nil
+	return &seriesWriter{parquetWriter: pw}, nil
 }
 
 // add appends a series whose labels are these pairs, in order.
@@ -132,12 +128,6 @@ func (w *seriesWriter) add(ord uint32, id series.ID, partition uint16, pairs *pa
 		w.repetition, w.definition = append(w.repetition, 0), append(w.definition, 0)
 	}
 	w.metric.add(number, metric)
-	if w.n == 0 || metric < w.first {
-		w.first = metric
-	}
-	if w.n == 0 || metric > w.last {
-		w.last = metric
-	}
 	w.n++
 	return nil
 }
@@ -152,20 +142,25 @@ func (w *seriesWriter) flush() error {
 		if i == serOrdinal {
 			st = bounds(slices.Clone(b[:4]), slices.Clone(b[len(b)-4:]))
 		}
-		p := page{kind: format.DataPage, enc: format.Plain, values: w.n, raw: len(b), data: b}
-		if err := w.columnChunk(format.Uncompressed, st, p); err != nil {
+		var err error
+		if i == serID { // it is a hash, and does not compress
+			err = w.columnChunk(format.Uncompressed, st, page{kind: format.DataPage, enc: format.Plain, values: w.n, raw: len(b), data: b})
+		} else {
+			err = w.columnChunk(format.Zstd, st, w.z.fixed(w.cols[i].typ, b, w.n)...)
+		}
+		if err != nil {
 			return err
 		}
 		w.fixed[i] = b[:0]
 	}
-	if err := w.dictColumn(&w.metric, bounds([]byte(w.first), []byte(w.last)), nil, nil); err != nil {
+	if err := w.strings(&w.metric, nil, w.n); err != nil {
 		return err
 	}
-	if err := w.dictColumn(&w.key, format.Statistics{}, w.repetition, w.definition); err != nil {
-		return err
-	}
-	if err := w.dictColumn(&w.value, format.Statistics{}, w.repetition, w.definition); err != nil {
-		return err
+	w.levels = appendLevels(appendLevels(w.levels[:0], w.repetition), w.definition)
+	for _, d := range []*dictionary{&w.key, &w.value} {
+		if err := w.strings(d, w.levels, len(w.repetition)); err != nil {
+			return err
+		}
 	}
 	if err := w.endGroup(w.n, serOrdinal); err != nil {
 		return err
@@ -174,24 +169,9 @@ func (w *seriesWriter) flush() error {
 	return nil
 }
 
-// dictColumn writes a column of strings: a dictionary page and a page of places in
-// it, with levels where it is repeated, both compressed.
-func (w *seriesWriter) dictColumn(d *dictionary, st format.Statistics, repetition, definition []uint32) error {
-	raw, rows := w.raw[:0], len(d.values)
-	if repetition != nil {
-		raw = appendLevels(raw, repetition)
-		raw = appendLevels(raw, definition)
-		rows = len(repetition)
-	}
-	width := hybridWidth(len(d.used))
-	raw = append(raw, byte(width))
-	raw = appendHybrid(raw, d.values, width)
-	w.raw = raw
-	w.packed = w.zstd.EncodeAll(raw, w.packed[:0])
-	w.packedDict = w.zstd.EncodeAll(d.plain, w.packedDict[:0])
-	err := w.columnChunk(format.Zstd, st,
-		page{kind: format.DictionaryPage, enc: format.Plain, values: len(d.used), raw: len(d.plain), data: w.packedDict},
-		page{kind: format.DataPage, enc: format.RLEDictionary, values: rows, raw: len(raw), data: w.packed})
+// strings writes the next column.
+func (w *seriesWriter) strings(d *dictionary, levels []byte, rows int) error {
+	err := w.dictColumn(d.plain, len(d.used), d.values, levels, rows)
 	d.reset()
 	return err
 }

@@ -85,7 +85,9 @@ func (w *Writer) open() error {
 	if err != nil {
 		return err
 	}
-	w.rows = newRowWriter(f)
+	if w.rows, err = newRowWriter(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
 	if f, err = w.create(filepath.Join(w.tmp, SeriesFile)); err != nil {
 		return err
 	}
@@ -167,8 +169,10 @@ func checkChunk(c *chunk.Chunk) error {
 		return fmt.Errorf("its statistics are impossible: %d samples, %d stale, from %d to %d", c.Samples, c.Stale, c.MinTime, c.MaxTime)
 	case c.Samples > math.MaxUint32:
 		return fmt.Errorf("%d samples are too many", c.Samples)
-	case len(c.Data) == 0 || len(c.Data) > maxData:
-		return fmt.Errorf("%d bytes of data, want 1 to %d", len(c.Data), maxData)
+	case len(c.Data) == 0 && c.Encoding != chunk.Dense:
+		return errors.New("it has no data")
+	case len(c.Data) > maxData || len(c.Times) > maxData:
+		return fmt.Errorf("%d bytes of data and %d of times, want at most %d", len(c.Data), len(c.Times), maxData)
 	}
 	return nil
 }
@@ -202,14 +206,14 @@ func (w *Writer) number(ls labels.Labels) error {
 
 // Commit makes the block durable and puts it into place. It returns ErrEmpty when nothing was appended.
 // After an error the folder is gone, or is one that [Clean] removes.
-func (w *Writer) Commit(level int, parents []ulid.ULID) (Meta, error) {
+func (w *Writer) Commit(o Origin) (Meta, error) {
 	switch {
 	case w.done:
 		return Meta{}, fmt.Errorf("commit block %s: it is committed or aborted", w.meta.ULID)
 	case w.err == nil && w.meta.Series == 0:
 		w.err = ErrEmpty
 	}
-	w.meta.Level, w.meta.Parents = level, parents
+	w.meta.Origin = o
 	if w.err == nil {
 		w.err = w.commit()
 	}

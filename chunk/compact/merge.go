@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,7 +19,9 @@ import (
 // MergeOptions are for Merge. The zero value is usable.
 type MergeOptions struct {
 	Writer block.WriterOptions
-	Level  int // of the new block; 0 means one more than the greatest of the blocks
+	Level  int           // of the new block; 0 means one more than the greatest of the blocks
+	Window time.Duration // chunks may be as long as this, where samples are rare; 0 means chunk.Span
+	Duty   float64       // the part of its time that it works, so that ingest has the rest; 0 means 1
 }
 
 // forgetEvery is how many bytes of chunks are read before their pages are given back.
@@ -26,7 +29,7 @@ const forgetEvery = 32 << 20
 
 // Merge writes one block below root with all samples of some, whose references the
 // caller holds; the caller removes them when the new one is open. Chunks that overlap are merged by the
-// rule of package chunk, small neighbours are joined within a window, all others are copied. It holds one
+// rule of package chunk, all are cut anew to the window, and those that lie right are copied. It holds one
 // series at a time. When the context ends it leaves nothing behind.
 func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptions) (block.Meta, error) {
 	if len(blocks) == 0 {
@@ -36,21 +39,23 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
-	m := merger{w: w}
-	level, parents := o.Level, make([]ulid.ULID, len(blocks))
-	for i, b := range blocks {
+	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1)}
+	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64}
+	for _, b := range blocks {
 		meta := b.Meta()
-		parents[i] = meta.ULID
+		origin.Parents = append(origin.Parents, meta.ULID)
+		origin.Seq = min(origin.Seq, meta.Seq)
+		origin.Generation = max(origin.Generation, meta.Generation)
 		if o.Level == 0 {
-			level = max(level, meta.Level+1)
+			origin.Level = max(origin.Level, meta.Level+1)
 		}
 		m.ins = append(m.ins, input{b: b, n: uint32(meta.Series)})
 	}
-	slices.SortFunc(parents, ulid.ULID.Compare)
+	slices.SortFunc(origin.Parents, ulid.ULID.Compare)
 	if err := m.run(ctx); err != nil {
 		return block.Meta{}, errors.Join(fmt.Errorf("merge blocks: %w", err), w.Abort())
 	}
-	meta, err := w.Commit(level, parents)
+	meta, err := w.Commit(origin)
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
@@ -70,10 +75,12 @@ type merger struct {
 	sb   labels.ScratchBuilder
 	rows []block.Row
 	from []sourced     // chunks of the current series
-	in   []chunk.Chunk // the same, for Rewrite
-	mid  []chunk.Chunk // without overlaps
+	in   []chunk.Chunk // the same, for cut
+	cut  chunk.Rewriter
 	out  []chunk.Chunk
 	read int // bytes since the last forget
+	duty float64
+	work time.Time // when it began to work, after a rest
 }
 
 // sourced is a chunk and the number of the input it is from.
@@ -87,6 +94,7 @@ func (m *merger) run(ctx context.Context) error {
 	for i := range m.ins {
 		m.load(&m.ins[i])
 	}
+	m.work = time.Now()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -106,7 +114,25 @@ func (m *merger) run(ctx context.Context) error {
 		if m.read > forgetEvery {
 			m.forget()
 		}
+		if m.duty < 1 {
+			m.rest(ctx)
+		}
 	}
+}
+
+// rest waits so long that the work before it was duty's part of the time.
+func (m *merger) rest(ctx context.Context) {
+	worked := time.Since(m.work)
+	if worked < 10*time.Millisecond {
+		return
+	}
+	t := time.NewTimer(time.Duration(float64(worked) * (1 - m.duty) / m.duty))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	m.work = time.Now()
 }
 
 func (m *merger) load(in *input) {
@@ -125,7 +151,14 @@ func (m *merger) forget() {
 // series writes the series that comes next, which input least has, and moves on.
 func (m *merger) series(least int) error {
 	in := m.ins[least]
-	s := block.Series{ID: in.b.ID(in.ord), Partition: in.b.Partition(in.ord), Labels: in.labels}
+	s := block.Series{Labels: in.labels}
+	var err error
+	if s.ID, err = in.b.ID(in.ord); err != nil {
+		return err
+	}
+	if s.Partition, err = in.b.Partition(in.ord); err != nil {
+		return err
+	}
 	m.from = m.from[:0]
 	for i := least; i < len(m.ins); i++ {
 		in := &m.ins[i]
@@ -140,11 +173,7 @@ func (m *merger) series(least int) error {
 	}
 	slices.SortStableFunc(m.from, func(a, b sourced) int { return cmp.Compare(a.MinTime, b.MinTime) })
 	m.in = unhinted(m.in[:0], m.from)
-	var err error
-	if m.mid, err = chunk.Rewrite(m.mid[:0], m.in); err != nil {
-		return fmt.Errorf("series %s: %w", s.Labels, err)
-	}
-	if m.out, err = join(m.out[:0], m.mid); err != nil {
+	if m.out, err = m.cut.Append(m.out[:0], m.in); err != nil {
 		return fmt.Errorf("series %s: %w", s.Labels, err)
 	}
 	return m.w.Append(s, m.out)
@@ -161,7 +190,7 @@ func (m *merger) collect(i int) (err error) {
 		if err != nil {
 			return err
 		}
-		m.read += len(c.Data)
+		m.read += len(c.Data) + len(c.Times)
 		m.from = append(m.from, sourced{c, i})
 	}
 	return nil

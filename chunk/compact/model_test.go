@@ -112,7 +112,7 @@ func writeModel(t testing.TB, root string, m model, sets map[string]labels.Label
 			t.Fatal(err)
 		}
 	}
-	meta, err := w.Commit(0, nil)
+	meta, err := w.Commit(block.Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func compareModel(t *testing.T, b *block.Block, want model) {
 		}
 		n := 0
 		for _, r := range rows {
-			if r.Samples > chunk.MaxSamples || chunk.Window(r.MinTime) != chunk.Window(r.MaxTime) {
+			if r.Samples > chunk.MaxDense || chunk.Window(r.MinTime) != chunk.Window(r.MaxTime) {
 				t.Fatalf("%s: a chunk of %d samples from %d to %d", name, r.Samples, r.MinTime, r.MaxTime)
 			}
 			c, err := b.Chunk(r)

@@ -2,6 +2,7 @@ package compact
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,16 +14,26 @@ import (
 
 // Options are for Plan. The zero value is usable.
 type Options struct {
-	Ranges    []time.Duration // ascending, each a multiple of the one before; nil means 2h, 12h, 72h
+	Ranges    []time.Duration // ascending, each a multiple of the one before; nil means 2h, 8h, 32h and so on to four years
+	MaxRange  time.Duration   // no longer ranges; 0 means all
+	MaxBytes  int64           // blocks of ranges above a day become no larger by merging; 0 means 1 GiB
 	Grace     time.Duration   // a range is over this long after its end; 0 means 2h, the age at which memory is flushed
 	Quiet     time.Duration   // and when no block of it is younger than this; 0 means 1h
 	MinBlocks int             // blocks of like size that are merged before the range is over; 0 means 3
+	Force     bool            // all ranges are over
 }
 
 func (o Options) withDefaults() Options {
 	if o.Ranges == nil {
-		o.Ranges = []time.Duration{chunk.Span * time.Millisecond, 12 * time.Hour, 72 * time.Hour}
+		for r := chunk.Span * time.Millisecond; r <= 4*365*24*time.Hour; r *= 4 {
+			o.Ranges = append(o.Ranges, r)
+		}
 	}
+	if o.MaxRange > 0 {
+		n, _ := slices.BinarySearch(o.Ranges, o.MaxRange+1)
+		o.Ranges = o.Ranges[:max(n, 1)]
+	}
+	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
 	o.Grace = cmp.Or(o.Grace, 2*time.Hour)
 	o.Quiet = cmp.Or(o.Quiet, time.Hour)
 	o.MinBlocks = cmp.Or(o.MinBlocks, 3)
@@ -38,7 +49,8 @@ type Job struct {
 // What Plan weighs sizes with.
 const (
 	worth = 10 // a range that is over is merged when the rest is a worth-th of its largest block
-	like  = 2  // a block is of like size when it is at most so many times all smaller ones
+	day   = 24 * time.Hour
+	like  = 2 // a block is of like size when it is at most so many times all smaller ones
 )
 
 // Plan returns merges that are worth doing now, in the order in which to do them. No block is in
@@ -47,7 +59,20 @@ func Plan(metas []block.Meta, now int64, o Options) []Job {
 	o = o.withDefaults()
 	gone := Superseded(metas)
 	live := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool { return slices.Contains(gone, m.ULID) })
+	resolutions := map[int64][]block.Meta{}
+	for _, m := range live {
+		resolutions[m.Resolution] = append(resolutions[m.Resolution], m)
+	}
 	p := planner{Options: o, now: now, used: map[ulid.ULID]bool{}}
+	for _, r := range slices.Sorted(maps.Keys(resolutions)) {
+		p.plan(resolutions[r])
+	}
+	return p.jobs
+}
+
+// plan plans for blocks of one resolution.
+func (p *planner) plan(live []block.Meta) {
+	o := p.Options
 	for i := len(o.Ranges) - 1; i >= 0; i-- {
 		for _, g := range p.groups(live, o.Ranges[i]) {
 			p.finish(g, o.Ranges[i])
@@ -62,7 +87,6 @@ func Plan(metas []block.Meta, now int64, o Options) []Job {
 			p.gather(g, r)
 		}
 	}
-	return p.jobs
 }
 
 type planner struct {
@@ -114,19 +138,31 @@ func (p *planner) finish(g []block.Meta, r time.Duration) {
 		return
 	}
 	end := (slot(g[0].MinTime, r) + 1) * r.Milliseconds()
-	if p.now < end+p.Grace.Milliseconds() {
+	if !p.Force && p.now < end+p.Grace.Milliseconds() {
 		return
+	}
+	if r > day {
+		var sum int64
+		for i, m := range g {
+			if sum += m.Bytes(); sum > p.MaxBytes { // the smallest that fit
+				g = g[:i]
+				break
+			}
+		}
+		if len(g) < 2 {
+			return
+		}
 	}
 	var rest int64
 	for i, m := range g {
-		if int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
+		if !p.Force && int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
 			return
 		}
 		if i < len(g)-1 {
 			rest += m.Bytes()
 		}
 	}
-	if rest*worth >= g[len(g)-1].Bytes() {
+	if p.Force || rest*worth >= g[len(g)-1].Bytes() {
 		p.add(g, r)
 		return
 	}

@@ -36,6 +36,11 @@ func id(n byte, made int64) ulid.ULID {
 	return u
 }
 
+func coarse(m block.Meta) block.Meta {
+	m.Resolution = 300_000
+	return m
+}
+
 func numbers(ids []ulid.ULID) (ns []int) {
 	for _, u := range ids {
 		ns = append(ns, int(u[15]))
@@ -59,11 +64,13 @@ func TestPlan(t *testing.T) {
 		{"a large one is not merged with three small ones", 2, []block.Meta{meta(1, 1, 0, 2, 1000), meta(2, 2, 0, 2, 10), meta(3, 2, 0, 2, 9), meta(4, 2, 0, 2, 9)}, [][]int{{2, 3, 4}}},
 		{"nor with a small one when the range is over", 100, []block.Meta{meta(1, 1, 0, 2, 1000), meta(2, 2, 0, 2, 99)}, nil},
 		{"but when it is worth it", 100, []block.Meta{meta(1, 1, 0, 2, 1000), meta(2, 2, 0, 2, 100)}, [][]int{{1, 2}}},
-		{"twelve hours at once", 14, []block.Meta{meta(1, 1, 0, 2, 10), meta(2, 2, 2, 4, 10), meta(3, 3, 10, 12, 10)}, [][]int{{1, 2, 3}}},
+		{"eight hours at once", 11, []block.Meta{meta(1, 1, 0, 2, 10), meta(2, 2, 2, 4, 10), meta(3, 3, 6, 8, 10)}, [][]int{{1, 2, 3}}},
 		{"two ranges", 17, []block.Meta{meta(1, 1, 0, 2, 10), meta(2, 2, 0, 2, 10), meta(3, 3, 12, 14, 10), meta(4, 3, 12, 14, 10)}, [][]int{{1, 2}, {3, 4}}},
-		{"three days", 75, []block.Meta{meta(1, 1, 0, 12, 10), meta(2, 2, 12, 24, 10), meta(3, 2, 60, 72, 10), meta(4, 2, 72, 74, 10)}, [][]int{{1, 2, 3}}},
+		{"five days", 131, []block.Meta{meta(1, 1, 0, 12, 10), meta(2, 2, 12, 24, 10), meta(3, 2, 126, 128, 10), meta(4, 2, 128, 130, 10)}, [][]int{{1, 2, 3}}},
+		{"too much for five days in one block", 131, []block.Meta{meta(1, 1, 0, 12, 1<<29), meta(2, 2, 12, 24, 1<<29), meta(3, 2, 96, 98, 10)}, [][]int{{1, 2}}},
+		{"another resolution", 75, []block.Meta{meta(1, 1, 0, 2, 10), coarse(meta(2, 2, 0, 2, 10)), coarse(meta(3, 2, 0, 2, 10))}, [][]int{{2, 3}}},
 		{"before 1970", 75, []block.Meta{meta(1, 1, -2, 0, 10), meta(2, 2, -2, 0, 10), meta(3, 2, 0, 2, 10)}, [][]int{{1, 2}}},
-		{"too long for any range", 500, []block.Meta{meta(1, 1, 0, 100, 10), meta(2, 2, 0, 100, 10), meta(3, 2, 71, 73, 10)}, nil},
+		{"too long for any range", 50000, []block.Meta{meta(1, 1, 0, 40000, 10), meta(2, 2, 0, 40000, 10), meta(3, 2, 71, 73, 10)}, nil},
 		{"superseded ones are left out", 100, []block.Meta{meta(1, 1, 0, 2, 10), meta(2, 1, 0, 2, 10), meta(3, 1, 0, 2, 20, 1, 2)}, nil},
 	}
 	for _, r := range rows {
@@ -184,5 +191,5 @@ func ExamplePlan() {
 	for _, j := range Plan(metas, 10*hour, Options{}) {
 		fmt.Println(len(j.Blocks), "blocks within", j.Range)
 	}
-	// Output: 2 blocks within 2h0m0s
+	// Output: 2 blocks within 8h0m0s
 }

@@ -120,7 +120,7 @@ func compare(t *testing.T, m *Memtable, ref Ref, model map[int64]float64, mint, 
 		if chunk.Window(c.MinTime) != chunk.Window(c.MaxTime) || c.Samples > chunk.MaxSamples {
 			t.Fatalf("a chunk from %d to %d with %d samples", c.MinTime, c.MaxTime, c.Samples)
 		}
-		stats, err := chunk.Measure(c.Encoding, c.Data)
+		stats, err := c.Measure()
 		if err != nil || fmt.Sprint(stats) != fmt.Sprint(c.Stats) {
 			t.Fatalf("statistics %v, %v; the chunk has %v", stats, err, c.Stats)
 		}

@@ -193,7 +193,7 @@ func (m *Memtable) close(e *entry) {
 	c := m.closed.at(i)
 	*c = closedChunk{prev: e.closed, head: e.head, acc: e.acc, words: e.words, nacc: e.nacc}
 	data := m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)
-	stats, err := chunk.Measure(chunk.XOR, data)
+	stats, err := chunk.Chunk{Encoding: chunk.XOR, Data: data}.Measure()
 	if err != nil {
 		panic(fmt.Sprintf("a chunk in memory does not decode: %v", err)) // memory is broken, or this package is
 	}

@@ -43,7 +43,7 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnl
 	p.mu.Unlock()
 
 	if open != nil {
-		stats, err := chunk.Measure(chunk.XOR, open)
+		stats, err := chunk.Chunk{Encoding: chunk.XOR, Data: open}.Measure()
 		if err != nil {
 			return nil, err
 		}

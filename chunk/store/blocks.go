@@ -28,7 +28,7 @@ func (s *Store) openBlocks() error {
 		return err
 	}
 	for _, id := range ids {
-		b, err := block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger})
+		b, err := s.openBlock(id)
 		if err != nil {
 			if err := s.quarantine(id, err); err != nil {
 				return err
@@ -43,6 +43,10 @@ func (s *Store) openBlocks() error {
 		}
 	}
 	return nil
+}
+
+func (s *Store) openBlock(id ulid.ULID) (*block.Block, error) {
+	return block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger, Cache: s.cache})
 }
 
 // quarantine moves a damaged block out of the way, where a person can look at it.
@@ -120,28 +124,28 @@ func (s *Store) Compact(ctx context.Context) error {
 		if len(jobs) == 0 || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := s.compact(ctx, jobs[0].Blocks); err != nil {
+		if err := s.compact(ctx, jobs[0]); err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}
 	}
 }
 
 // compact merges some blocks into one that takes their place.
-func (s *Store) compact(ctx context.Context, ids []ulid.ULID) error {
+func (s *Store) compact(ctx context.Context, job compact.Job) error {
 	start := s.o.Now()
 	v := s.view()
 	defer v.close()
 	var in []*block.Block
 	for _, b := range v.blocks {
-		if slices.Contains(ids, b.Meta().ULID) {
+		if slices.Contains(job.Blocks, b.Meta().ULID) {
 			in = append(in, b)
 		}
 	}
-	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{})
+	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: s.o.CompactDuty})
 	if err != nil {
 		return err
 	}
-	b, err := block.Open(s.blockDir(meta.ULID), block.Options{Logger: s.o.Logger})
+	b, err := s.openBlock(meta.ULID)
 	if err != nil {
 		return err
 	}
@@ -150,5 +154,5 @@ func (s *Store) compact(ctx context.Context, ids []ulid.ULID) error {
 	s.viewMu.Unlock()
 	s.m.compact.Observe(s.o.Now().Sub(start).Seconds())
 	s.o.Logger.Info("merged blocks", "blocks", len(in), "block", meta.ULID, "samples", meta.Samples, "duration", s.o.Now().Sub(start))
-	return s.remove(ids...)
+	return s.remove(job.Blocks...)
 }

@@ -238,6 +238,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 	}()
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
+	cut := chunk.Rewriter{Window: r.end - r.start}
 	for i, ref := range s.registry.Sorted() {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -248,7 +249,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 		if len(found) == 0 {
 			continue
 		}
-		if chunks, err = chunk.Rewrite(chunks[:0], found); err != nil {
+		if chunks, err = cut.Append(chunks[:0], found); err != nil {
 			return nil, err
 		}
 		if w == nil {
@@ -265,10 +266,10 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 	if w == nil {
 		return nil, nil
 	}
-	meta, err := w.Commit(0, nil)
+	meta, err := w.Commit(block.Origin{})
 	if err != nil {
 		return nil, err
 	}
 	w = nil
-	return block.Open(s.blockDir(meta.ULID), block.Options{Logger: s.o.Logger})
+	return s.openBlock(meta.ULID)
 }

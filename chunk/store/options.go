@@ -16,6 +16,8 @@ type Options struct {
 	WAL           wal.Options
 	Compact       compact.Options
 	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 128 MiB
+	CacheBytes    int64         // of what blocks have decompressed; 0 means 64 MiB
+	CompactDuty   float64       // the part of one core that merging may take; 0 means 0.5
 	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
 	Retention     time.Duration // how long samples are kept; 0 means for ever
 	RetentionSize int64         // bytes of blocks that are kept; 0 means all
@@ -32,6 +34,12 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.MemtableBytes == 0 {
 		o.MemtableBytes = 128 << 20
+	}
+	if o.CompactDuty == 0 {
+		o.CompactDuty = 0.5
+	}
+	if o.Compact.MaxRange == 0 && o.Retention > 0 {
+		o.Compact.MaxRange = max(o.Retention/10, 24*time.Hour) // blocks are dropped whole
 	}
 	if o.FlushAge == 0 {
 		o.FlushAge = 2 * time.Hour

@@ -56,7 +56,10 @@ func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 			}
 		}
 		for _, ord := range ords {
-			id := b.ID(ord)
+			id, err := b.ID(ord)
+			if err != nil {
+				return nil, err
+			}
 			if i, ok := byID[id]; ok {
 				hits[i].parts = append(hits[i].parts, part{b, ord})
 				continue
@@ -98,7 +101,7 @@ func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, statsOnly boo
 		for _, r := range rows {
 			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
 			if !statsOnly || r.MinTime < mint || r.MaxTime > maxt {
-				if c.Data, err = p.block.Data(r); err != nil {
+				if c, err = p.block.Chunk(r); err != nil {
 					return nil, err
 				}
 			}

@@ -25,6 +25,7 @@ type Store struct {
 	lock fileutil.Releaser
 	wal  *wal.WAL
 
+	cache     *block.Cache
 	registry  *head.Registry
 	exemplars *exemplars
 	metadata  *metadata
@@ -53,7 +54,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		dir: dir, o: o, registry: head.NewRegistry(), active: newTable(o.Now()),
+		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), registry: head.NewRegistry(), active: newTable(o.Now()),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
 		full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}

@@ -140,14 +140,14 @@ func encodings(b *block.Block) (map[string]encoding, error) {
 			return nil, err
 		}
 		for _, r := range rows {
-			data, err := b.Data(r)
+			c, err := b.Chunk(r)
 			if err != nil {
 				return nil, err
 			}
 			e := byEncoding[r.Encoding]
 			e.Chunks++
 			e.Samples += r.Samples
-			e.Bytes += uint64(len(data))
+			e.Bytes += uint64(len(c.Times) + len(c.Data))
 			byEncoding[r.Encoding] = e
 		}
 	}

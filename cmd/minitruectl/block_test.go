@@ -38,7 +38,7 @@ func writeBlock(t *testing.T) (dir string) {
 			t.Fatal(err)
 		}
 	}
-	meta, err := w.Commit(0, nil)
+	meta, err := w.Commit(block.Origin{})
 	if err != nil {
 		t.Fatal(err)
 	}
