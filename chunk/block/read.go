@@ -50,6 +50,20 @@ func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
 	return ls
 }
 
+// AppendValues appends the values of some labels of a series to dst, each followed by the byte 0xff, which
+// is in no value. A label that the series does not have is empty.
+func (b *Block) AppendValues(dst []byte, ord uint32, names ...string) []byte {
+	for _, name := range names {
+		if from, to, ok := b.index.nameRange(name); ok && ord < b.index.series {
+			if p, ok := b.index.pairOf(ord, from, to); ok {
+				dst = append(dst, b.index.value(p)...)
+			}
+		}
+		dst = append(dst, 0xff)
+	}
+	return dst
+}
+
 // Chunks appends the rows of a series that overlap [mint, maxt], in time order.
 func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
 	from, to := b.index.rowsOf(ord)

@@ -112,7 +112,7 @@ func TestMemtableEqualsAModel(t *testing.T) {
 // compare checks that the chunks of a series have what the model has in [mint, maxt], and may have more outside.
 func compare(t *testing.T, m *Memtable, ref Ref, model map[int64]float64, mint, maxt int64) {
 	t.Helper()
-	chunks, err := m.Chunks(nil, ref, mint, maxt, false)
+	chunks, err := m.Chunks(nil, ref, mint, maxt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestHistogramsComeBack(t *testing.T) {
 		}
 	}
 	m.AppendSample(5, 1, 1) // a series may have floats as well
-	chunks, err := m.Chunks(nil, 5, math.MinInt64, math.MaxInt64, false)
+	chunks, err := m.Chunks(nil, 5, math.MinInt64, math.MaxInt64)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestConcurrentUse(t *testing.T) {
 			for i := range 300 {
 				ref := register(t, reg, randomLabels(r))[0]
 				m.AppendSample(ref, int64(i)*1000, 1)
-				if _, err := m.Chunks(nil, ref, 0, math.MaxInt64, false); err != nil {
+				if _, err := m.Chunks(nil, ref, 0, math.MaxInt64); err != nil {
 					t.Error(err)
 				}
 				reg.Select(labels.MustNewMatcher(labels.MatchEqual, "__name__", "m1"))

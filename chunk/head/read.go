@@ -1,6 +1,8 @@
 package head
 
 import (
+	"cmp"
+	"encoding/binary"
 	"math"
 	"slices"
 	"sort"
@@ -11,14 +13,24 @@ import (
 
 // Chunks appends the chunks of a series that overlap [mint, maxt] (ms, inclusive) to dst, by
 // MinTime. They may overlap each other where samples came late. Their data is the
-// caller's. With statsOnly, chunks that lie whole inside may come without data.
-func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnly bool) ([]chunk.Chunk, error) {
+// caller's.
+func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64) ([]chunk.Chunk, error) {
+	return m.scan(dst, ref, mint, maxt, nil, true)
+}
+
+// Scan is Chunks with data only where need says so of a chunk's times. Chunks that come with data have
+// no statistics but their times and counts, so that open chunks, which have none yet, are not decoded for them.
+func (m *Memtable) Scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	return m.scan(dst, ref, mint, maxt, need, false)
+}
+
+func (m *Memtable) scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool, measured bool) ([]chunk.Chunk, error) {
 	p := m.page(ref)
 	if p == nil {
 		return m.histogramChunks(dst, ref, mint, maxt)
 	}
 	from := len(dst)
-	var open []byte
+	var open chunk.Chunk
 	var late []series.Sample
 	p.mu.Lock()
 	e := p.entry(ref)
@@ -26,7 +38,7 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnl
 		c := m.closed.at(i)
 		if c.MaxTime >= mint && c.MinTime <= maxt {
 			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
-			if !statsOnly || c.MinTime < mint || c.MaxTime > maxt {
+			if need == nil || need(c.MinTime, c.MaxTime) {
 				out.Data = m.bytes(make([]byte, 0, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
 			}
 			dst = append(dst, out)
@@ -35,21 +47,26 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnl
 	}
 	slices.Reverse(dst[from:])
 	if e.count > 0 && e.t >= mint {
-		open = m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)
+		open = m.open(e)
 	}
 	if e.nLate > 0 {
 		late = m.lateSamples(e, mint, maxt)
 	}
 	p.mu.Unlock()
 
-	if open != nil {
-		stats, err := chunk.Chunk{Encoding: chunk.XOR, Data: open}.Measure()
-		if err != nil {
-			return nil, err
+	if open.Samples > 0 && open.MinTime <= maxt {
+		unwanted := need != nil && !need(open.MinTime, open.MaxTime)
+		if measured || unwanted {
+			stats, err := open.Measure()
+			if err != nil {
+				return nil, err
+			}
+			open.Stats = stats
 		}
-		if stats.MinTime <= maxt {
-			dst = append(dst, chunk.Chunk{Stats: stats, Encoding: chunk.XOR, Data: open})
+		if unwanted {
+			open.Data = nil
 		}
+		dst = append(dst, open)
 	}
 	var err error
 	if len(late) > 0 {
@@ -60,8 +77,16 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64, statsOnl
 	if dst, err = m.histogramChunks(dst, ref, mint, maxt); err != nil {
 		return nil, err
 	}
-	sort.SliceStable(dst[from:], func(i, j int) bool { return dst[from+i].MinTime < dst[from+j].MinTime })
+	slices.SortStableFunc(dst[from:], func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) })
 	return dst, nil
+}
+
+// open copies the open chunk of an entry, with its times and count.
+func (m *Memtable) open(e *entry) chunk.Chunk {
+	c := chunk.Chunk{Stats: chunk.NoStats(), Encoding: chunk.XOR, Data: m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)}
+	c.MinTime, _ = binary.Varint(c.Data[2:]) // the first time stands behind the count
+	c.MaxTime, c.Samples = e.t, uint64(e.count)
+	return c
 }
 
 // lateSamples copies the late samples of an entry in [mint, maxt].

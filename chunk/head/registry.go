@@ -242,3 +242,19 @@ func (r *Registry) Bytes() int64 {
 	return r.series.bytes() + r.labels.bytes() + r.pairs.bytes() + r.lists.bytes() + r.values.size +
 		int64(len(r.ids.raw)+len(r.pairIDs.raw)) + 8*int64(cap(r.refs)) // as refs, and sorted
 }
+
+// AppendValues appends the values of some labels of a series to dst, each followed by the byte 0xff, which is
+// in no value. A label that the series does not have is empty.
+func (r *Registry) AppendValues(dst []byte, ref Ref, names ...string) []byte {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	rec := r.series.at(uint32(ref))
+	for _, name := range names {
+		n, known := r.numbers[name]
+		if p := r.pairOf(rec, &test{name: n, known: known}); p != 0 {
+			dst = append(dst, r.pairs.at(p).value...)
+		}
+		dst = append(dst, 0xff)
+	}
+	return dst
+}

@@ -2,89 +2,96 @@ package store
 
 import (
 	"context"
+	"runtime"
+	"sort"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/minitrue/minitrue/chunk"
 )
+
+// batch is how many series a goroutine takes at a time.
+const batch = 64
 
 // Aggregate returns the statistics of the float samples in [mint, maxt] (ms,
 // inclusive) of all series that the matchers select. Chunks that lie whole inside
 // are answered from their statistics, and only the others are decoded.
 func (s *Store) Aggregate(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (chunk.Stats, error) {
-	v := s.view()
-	defer v.close()
-	total := chunk.NoStats()
-	hits, err := v.find(ctx, mint, maxt, ms)
+	sel, err := s.Scan(ctx, mint, maxt, ms...)
 	if err != nil {
-		return total, err
+		return chunk.NoStats(), err
 	}
-	var cs []chunk.Chunk
-	for i := range hits {
-		if i%256 == 0 && ctx.Err() != nil {
-			return total, ctx.Err()
-		}
-		var one chunk.Stats
-		if one, cs, err = v.aggregate(cs[:0], &hits[i], mint, maxt); err != nil {
-			return total, err
-		}
-		total.AddSeries(one)
+	defer sel.Close()
+	// Sums round in the order in which they are added: that of the batches, whoever took them.
+	parts := make([]chunk.Stats, (sel.Len()+batch-1)/batch)
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	var failed atomic.Pointer[error]
+	for range min(runtime.GOMAXPROCS(0), len(parts)) {
+		wg.Go(func() {
+			var sc scratch
+			for i := int(next.Add(1)) - 1; i < len(parts); i = int(next.Add(1)) - 1 {
+				err := ctx.Err()
+				if err == nil {
+					parts[i], err = sel.aggregate(&sc, i*batch, min((i+1)*batch, sel.Len()))
+				}
+				if err != nil {
+					failed.CompareAndSwap(nil, &err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	total := chunk.NoStats()
+	if err := failed.Load(); err != nil {
+		return total, *err
+	}
+	for i := range parts {
+		total.AddSeries(parts[i])
 	}
 	return total, nil
 }
 
-// aggregate returns the statistics of one series, and buf to be used again.
-func (v *view) aggregate(buf []chunk.Chunk, h *hit, mint, maxt int64) (chunk.Stats, []chunk.Chunk, error) {
-	one := chunk.NoStats()
-	cs, err := v.chunks(buf, h, mint, maxt, true)
-	if err != nil {
-		return one, buf, err
-	}
-	if !disjoint(cs) {
-		// Merged samples are in no statistics. This is rare: late data that no flush or merge has settled yet.
-		if cs, err = v.chunks(cs[:0], h, mint, maxt, false); err != nil {
-			return one, buf, err
+// scratch is memory that a goroutine uses again.
+type scratch struct {
+	chunks []chunk.Chunk
+	cols   chunk.Columns
+}
+
+// aggregate returns the statistics of the series [from, to).
+func (s *Selection) aggregate(sc *scratch, from, to int) (chunk.Stats, error) {
+	total := chunk.NoStats()
+	need := outside(s.mint, s.maxt)
+	for i := from; i < to; i++ {
+		var err error
+		if sc.chunks, err = s.Chunks(sc.chunks[:0], i, need); err != nil {
+			return total, err
 		}
-		var it chain
-		it.reset(cs, mint, maxt)
-		err := observeFloats(&one, &it)
-		return one, cs, err
-	}
-	var it chain
-	for _, c := range cs {
-		switch {
-		case c.Encoding == chunk.Histogram || c.Encoding == chunk.FloatHistogram:
-			continue
-		case mint <= c.MinTime && c.MaxTime <= maxt:
-			one.Add(c.Stats)
-		default:
-			edge := chunk.NoStats()
-			it.reset([]chunk.Chunk{c}, mint, maxt)
-			if err := observeFloats(&edge, &it); err != nil {
-				return one, cs, err
+		one := chunk.NoStats()
+		for j := range sc.chunks {
+			c := &sc.chunks[j]
+			switch {
+			case !isFloat(c):
+				continue
+			case !need(c.MinTime, c.MaxTime):
+				one.Add(c.Stats)
+				continue
 			}
+			sc.cols.Reset()
+			if err := c.AppendTo(&sc.cols); err != nil {
+				return total, err
+			}
+			t := sc.cols.T
+			lo := sort.Search(len(t), func(i int) bool { return t[i] >= s.mint })
+			hi := sort.Search(len(t), func(i int) bool { return t[i] > s.maxt })
+			edge := chunk.NoStats()
+			edge.ObserveColumns(chunk.Columns{T: t[lo:hi], V: sc.cols.V[lo:hi]})
 			one.Add(edge)
 		}
+		total.AddSeries(one)
 	}
-	return one, cs, nil
-}
-
-// observeFloats adds the float samples of an iterator, and leaves histograms out.
-func observeFloats(s *chunk.Stats, it chunkenc.Iterator) error {
-	for vt := it.Next(); vt != chunkenc.ValNone; vt = it.Next() {
-		if vt == chunkenc.ValFloat {
-			s.Observe(it.At())
-		}
-	}
-	return it.Err()
-}
-
-func disjoint(cs []chunk.Chunk) bool {
-	for i := 1; i < len(cs); i++ {
-		if cs[i].MinTime <= cs[i-1].MaxTime {
-			return false
-		}
-	}
-	return true
+	return total, nil
 }

@@ -243,7 +243,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 		if i%4096 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1, false); err != nil {
+		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
 			return nil, err
 		}
 		if len(found) == 0 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -88,19 +89,20 @@ func (v *view) labels(h *hit, b *labels.ScratchBuilder) labels.Labels {
 }
 
 // chunks appends the chunks of a series that overlap [mint, maxt] to dst, by MinTime. Data
-// of blocks lives as long as the view. With statsOnly, chunks that lie
-// whole inside come without data.
-func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, statsOnly bool) ([]chunk.Chunk, error) {
+// of blocks lives as long as the view. Chunks come with data where need says so of their
+// times, with nil everywhere; those that come without have their statistics instead.
+func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
-	var rows []block.Row
+	var buf [16]block.Row
+	rows := buf[:0]
 	for _, p := range h.parts {
 		if rows, err = p.block.Chunks(rows[:0], p.ord, mint, maxt); err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
 			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
-			if !statsOnly || r.MinTime < mint || r.MaxTime > maxt {
+			if need == nil || need(r.MinTime, r.MaxTime) {
 				if c, err = p.block.Chunk(r); err != nil {
 					return nil, err
 				}
@@ -110,20 +112,15 @@ func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, statsOnly boo
 	}
 	if h.ref != 0 {
 		for _, t := range v.tables {
-			if dst, err = t.Chunks(dst, h.ref, mint, maxt, statsOnly); err != nil {
+			if dst, err = t.Scan(dst, h.ref, mint, maxt, need); err != nil {
 				return nil, err
 			}
 		}
 	}
-	slices.SortStableFunc(dst[from:], func(a, b chunk.Chunk) int {
-		switch {
-		case a.MinTime < b.MinTime:
-			return -1
-		case a.MinTime > b.MinTime:
-			return 1
-		}
-		return 0
-	})
+	byTime := func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) }
+	if !slices.IsSortedFunc(dst[from:], byTime) {
+		slices.SortStableFunc(dst[from:], byTime)
+	}
 	return dst, nil
 }
 

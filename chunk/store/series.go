@@ -39,7 +39,11 @@ type seriesSet struct {
 func (s *seriesSet) Next() bool {
 	for s.i++; s.i < len(s.es) && s.err == nil; s.i++ {
 		e := &s.es[s.i]
-		cs, err := s.v.chunks(nil, &e.hit, s.mint, s.maxt, s.only)
+		var need func(int64, int64) bool
+		if s.only {
+			need = outside(s.mint, s.maxt)
+		}
+		cs, err := s.v.chunks(nil, &e.hit, s.mint, s.maxt, need)
 		if err != nil {
 			s.err = err
 			return false

@@ -1,0 +1,102 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk"
+)
+
+// Selection is what matchers select of a consistent view, with random access by index. It may be used from
+// several goroutines. What it hands out lives until Close.
+type Selection struct {
+	v          *view
+	hits       []hit
+	mint, maxt int64
+}
+
+// Scan returns the series that the matchers select and that may have samples in [mint, maxt]
+// (ms, inclusive), in the order of a Querier that does not sort. The caller closes it.
+func (s *Store) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (*Selection, error) {
+	v := s.view()
+	hits, err := v.find(ctx, mint, maxt, ms)
+	if err != nil {
+		v.close()
+		return nil, fmt.Errorf("scan: %w", err)
+	}
+	return &Selection{v, hits, mint, maxt}, nil
+}
+
+// Close lets go of the view.
+func (s *Selection) Close() { s.v.close() }
+
+// Len is the number of series.
+func (s *Selection) Len() int { return len(s.hits) }
+
+// Labels returns the labels of series i. The builder is the caller's scratch.
+func (s *Selection) Labels(i int, b *labels.ScratchBuilder) labels.Labels {
+	return s.v.labels(&s.hits[i], b)
+}
+
+// AppendValues appends the values of some labels of series i to dst, each followed by the byte 0xff, which
+// is in no value. A label that the series does not have is empty.
+func (s *Selection) AppendValues(dst []byte, i int, names ...string) []byte {
+	if h := &s.hits[i]; h.ref == 0 {
+		return h.parts[0].block.AppendValues(dst, h.parts[0].ord, names...)
+	}
+	return s.v.registry.AppendValues(dst, s.hits[i].ref, names...)
+}
+
+// Chunks appends the chunks of series i that overlap the range to dst, in time order. They do not overlap each
+// other: where the stored ones do, they are merged by the rule of package chunk. Chunks come with data where
+// need says so of their times, with nil everywhere; those that come without have their statistics instead.
+func (s *Selection) Chunks(dst []chunk.Chunk, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	return s.v.disjoint(dst, &s.hits[i], s.mint, s.maxt, need)
+}
+
+// disjoint is chunks with those merged that overlap each other.
+func (v *view) disjoint(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	from := len(dst)
+	dst, err := v.chunks(dst, h, mint, maxt, need)
+	if err != nil || areDisjoint(dst[from:]) {
+		return dst, err
+	}
+	// Merged samples are in no statistics. This is rare: late data that no flush or merge has settled yet.
+	all, err := v.chunks(nil, h, mint, maxt, nil)
+	if err != nil {
+		return dst[:from], err
+	}
+	if dst, err = chunk.Rewrite(dst[:from], all); err != nil {
+		return nil, err
+	}
+	for i := range dst[from:] {
+		if c := &dst[from+i]; isFloat(c) && need != nil && !need(c.MinTime, c.MaxTime) {
+			// What no merge has touched may lack statistics.
+			if c.Stats, err = c.Measure(); err != nil {
+				return nil, err
+			}
+			c.Times, c.Data = nil, nil
+		}
+	}
+	return dst, nil
+}
+
+func isFloat(c *chunk.Chunk) bool {
+	return c.Encoding != chunk.Histogram && c.Encoding != chunk.FloatHistogram
+}
+
+func areDisjoint(cs []chunk.Chunk) bool {
+	for i := 1; i < len(cs); i++ {
+		if cs[i].MinTime <= cs[i-1].MaxTime {
+			return false
+		}
+	}
+	return true
+}
+
+// outside says of the times of chunks whether they reach outside a range.
+func outside(mint, maxt int64) func(lo, hi int64) bool {
+	return func(lo, hi int64) bool { return lo < mint || hi > maxt }
+}
