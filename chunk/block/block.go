@@ -27,6 +27,7 @@ type Block struct {
 	rows   *columns
 	series *columns
 	index  *index
+	ids    []slot   // by idsEvery series
 	maps   [][]byte // to be unmapped
 
 	refs   atomic.Int64
@@ -77,6 +78,7 @@ func (b *Block) open() (err error) {
 	if err := b.openIndex(); err != nil {
 		return err
 	}
+	b.ids = make([]slot, (b.index.series+idsEvery-1)/idsEvery)
 	b.forget()
 	return nil
 }
@@ -179,6 +181,9 @@ func (b *Block) Delete() error {
 
 func (b *Block) unmap() {
 	gone := map[*slot]bool{}
+	for i := range b.ids {
+		gone[&b.ids[i]] = true
+	}
 	for _, c := range []*columns{b.rows, b.series} {
 		if c != nil {
 			c.slots(func(s *slot) { gone[s] = true })

@@ -40,7 +40,7 @@ func compare(t *testing.T, b *Block, model []modelSeries) {
 		}
 		id, err := b.ID(ord)
 		partition, perr := b.Partition(ord)
-		if err != nil || perr != nil || id != want.ID || partition != want.Partition {
+		if err != nil || perr != nil || id != idOf(want.Labels) || partition != want.Partition {
 			t.Fatalf("series %d: id %s, partition %d, %v, %v", i, id, partition, err, perr)
 		}
 		rows, err := b.Chunks(nil, ord, math.MinInt64, math.MaxInt64)

@@ -38,11 +38,11 @@ type rowGroup struct {
 	data []dataPage // the pages of chunks.parquet's data; nil until they are looked for
 }
 
-// dataPage is a page of byte arrays that follow each other through the column's pages.
+// dataPage is a page of byte arrays.
 type dataPage struct {
-	start, end uint64 // in all pages' values, one after the other
-	at         int64  // of the header, in the file
-	slot       slot
+	first, n uint32 // rows, counted in the row group
+	at       int64  // of the header, in the file
+	slot     slot
 }
 
 // group is a row group with its columns of fixed width.

@@ -31,7 +31,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := w.Append(block.Series{ID: series.HashKey(series.AppendKey(nil, ls)), Labels: ls}, chunks); err != nil {
+	if err := w.Append(block.Series{Labels: ls}, chunks); err != nil {
 		log.Fatal(err)
 	}
 	meta, err := w.Commit(block.Origin{})

@@ -23,7 +23,7 @@ func FuzzIndex(f *testing.F) {
 	for i := range good {
 		f.Add(uint8(i), good[i])
 	}
-	f.Add(uint8(secRowEnd), bytes.Repeat([]byte{255}, 12))
+	f.Add(uint8(secMarks), bytes.Repeat([]byte{255}, 12))
 	f.Add(uint8(secNames), bytes.Repeat([]byte{255}, 12))
 	f.Fuzz(func(t *testing.T, sec uint8, b []byte) {
 		sec %= sections

@@ -74,7 +74,7 @@ func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
 // shape checks that the arrays have as many entries as they must.
 func (x *index) shape() error {
 	ends := []struct{ end, bytes, n uint32 }{
-		{secValueEnd, secValues, x.pairs}, {secListEnd, secLists, x.pairs}, {secLabelsEnd, secLabels, x.series},
+		{secValueEnd, secValues, x.pairs}, {secListEnd, secLists, x.pairs},
 	}
 	for _, e := range ends {
 		end, total := x.sec[e.end], uint32(len(x.sec[e.bytes]))
@@ -82,11 +82,13 @@ func (x *index) shape() error {
 			return errIndex
 		}
 	}
-	end := x.sec[secRowEnd]
-	if uint64(len(end)) != 4*uint64(x.series) || uint64(len(x.sec[secData])) != 4*uint64(x.rows) {
+	if marks := (uint64(x.series) + markEvery - 1) / markEvery; uint64(len(x.sec[secMarks])) != markSize*marks {
 		return errIndex
 	}
-	if x.series > 0 && binary.LittleEndian.Uint32(end[len(end)-4:]) != x.rows {
+	if x.series == 0 {
+		return nil
+	}
+	if _, to := x.rowsOf(x.series - 1); to != x.rows {
 		return errIndex
 	}
 	return nil
@@ -139,24 +141,64 @@ func (x *index) between(ends, bytes int, i uint32) []byte {
 func (x *index) value(pair uint32) []byte { return x.between(secValueEnd, secValues, pair) }
 func (x *index) list(pair uint32) []byte  { return x.between(secListEnd, secLists, pair) }
 
+// mark returns what is noted of the last marked series that is not behind one.
+func (x *index) mark(ord uint32) (counts, row, labels uint32) {
+	m := x.sec[secMarks][markSize*(ord/markEvery):]
+	return le32(m), le32(m[4:]), le32(m[8:])
+}
+
 // rowsOf returns the rows [from, to) of a series.
 func (x *index) rowsOf(ord uint32) (from, to uint32) {
-	e := x.sec[secRowEnd]
 	if ord >= x.series {
 		return 0, 0
 	}
-	if ord > 0 {
-		from = binary.LittleEndian.Uint32(e[4*(ord-1):])
-	}
-	to = binary.LittleEndian.Uint32(e[4*ord:])
-	if from > to || to > x.rows {
+	at, row, _ := x.mark(ord)
+	if at > uint32(len(x.sec[secCounts])) {
 		return 0, 0
 	}
-	return from, to
+	b := x.sec[secCounts][at:]
+	for range ord%markEvery + 1 {
+		n, w := uvarint32(b)
+		if w == 0 || n > x.rows || row > x.rows-n {
+			return 0, 0
+		}
+		b = b[w:]
+		from, row = row, row+n
+	}
+	return from, row
 }
 
-// data is where the data of a row lies in its row group's page.
-func (x *index) data(row uint32) uint32 { return binary.LittleEndian.Uint32(x.sec[secData][4*row:]) }
+// set returns the pairs of a series, as uvarints.
+func (x *index) set(ord uint32) []byte {
+	if ord >= x.series {
+		return nil
+	}
+	_, _, at := x.mark(ord)
+	if at > uint32(len(x.sec[secLabels])) {
+		return nil
+	}
+	b := x.sec[secLabels][at:]
+	for skip := ord % markEvery; ; skip-- {
+		n, w := uvarint32(b)
+		b = b[w:]
+		if w == 0 || uint64(n) > uint64(len(b)) {
+			return nil
+		}
+		end := 0
+		for ; n > 0 && end < len(b); end++ {
+			if b[end] < 0x80 {
+				n--
+			}
+		}
+		if n > 0 {
+			return nil
+		}
+		if skip == 0 {
+			return b[:end]
+		}
+		b = b[end:]
+	}
+}
 
 // nameRange returns the pairs [from, to) of a label name.
 func (x *index) nameRange(name string) (from, to uint32, ok bool) {
@@ -182,7 +224,7 @@ func (x *index) search(from, to uint32, value string) uint32 {
 
 // pairOf returns the pair of a series within [from, to): its label of one name.
 func (x *index) pairOf(ord, from, to uint32) (uint32, bool) {
-	b := x.between(secLabelsEnd, secLabels, ord)
+	b := x.set(ord)
 	for len(b) > 0 {
 		p, w := uvarint32(b)
 		if w == 0 || p >= to {
@@ -214,7 +256,7 @@ func (x *index) each(ord uint32, f func(name int, value []byte)) error {
 	if ord >= x.series {
 		return fmt.Errorf("there is no series %d", ord)
 	}
-	b := x.between(secLabelsEnd, secLabels, ord)
+	b := x.set(ord)
 	for len(b) > 0 {
 		p, w := uvarint32(b)
 		if w == 0 || p >= x.pairs {

@@ -14,38 +14,38 @@ import (
 // The index is sections and a table of them. Numbers are little endian.
 //
 //	┌──────────┬───────────┬───────┬───────┬─────┬───────┬──────────┐
-//	│ MTINDEX1 │ section 0 │ pad 8 │ sec 1 │ pad │ …     │ trailer  │
+//	│ MTINDEX2 │ section 0 │ pad 8 │ sec 1 │ pad │ …     │ trailer  │
 //	└──────────┴───────────┴───────┴───────┴─────┴───────┴──────────┘
 //
 //	section        bytes
-//	secData        u32 × chunks       offset of a chunk's length prefix in its row group's page of data
 //	secNames       (uvarint len, name, uvarint first pair) × names, sorted
 //	secValueEnd    u32 × pairs        end of each value in secValues
 //	secValues      values of the pairs; a pair is a label, pairs are sorted by name and value
 //	secListEnd     u32 × pairs        end of each list in secLists
 //	secLists       (uvarint n, n × uvarint delta) × pairs: ordinals of the series with that label
-//	secLabelsEnd   u32 × series       end of each label set in secLabels
-//	secLabels      (uvarint pair)* × series, ascending
-//	secRowEnd      u32 × series       end of each series' rows; they begin where the last one's end
+//	secMarks       (u32 place in secCounts, u32 row, u32 place in secLabels) for every 16th series
+//	secCounts      uvarint × series   how many rows it has
+//	secLabels      (uvarint n, n × uvarint pair) × series, ascending
 //
 //	trailer: (u64 offset, u64 length, u32 CRC-32C) × sections,
-//	         ULID, u32 series, u32 chunks, u32 pairs, u32 names, u32 CRC-32C of the trailer before it, MTINDEX1
+//	         ULID, u32 series, u32 chunks, u32 pairs, u32 names, u32 CRC-32C of the trailer before it, MTINDEX2
 const (
-	secData = iota
-	secNames
+	secNames = iota
 	secValueEnd
 	secValues
 	secListEnd
 	secLists
-	secLabelsEnd
+	secMarks
+	secCounts
 	secLabels
-	secRowEnd
 	sections
 )
 
 const (
-	indexMagic  = "MTINDEX1"
+	indexMagic  = "MTINDEX2"
 	tocEntry    = 8 + 8 + 4
+	markEvery   = 16 // series
+	markSize    = 12
 	trailerSize = sections*tocEntry + 16 + 4*4 + 4 + len(indexMagic)
 )
 
@@ -61,7 +61,9 @@ type indexWriter struct {
 
 	pairs  *pairs
 	labels [][]byte // label sets: uvarint count, uvarint pairs, in pieces
-	rowEnd []uint32 // by series
+	counts []byte   // rows of each series, as uvarints
+	marks  []uint32 // by mark: place in counts, row
+	series uint32
 	rows   uint32
 }
 
@@ -74,7 +76,6 @@ func newIndexWriter(w io.Writer, p *pairs) *indexWriter {
 	x := &indexWriter{w: bufio.NewWriterSize(w, 64<<10), pairs: p}
 	_, _ = x.w.WriteString(indexMagic) // the error sticks in bufio
 	x.n = int64(len(indexMagic))
-	x.toc[secData].off = x.n
 	return x
 }
 
@@ -99,17 +100,17 @@ func (x *indexWriter) begin(sec int) {
 	x.toc[sec].off = x.n
 }
 
-// addRow is for each row, after which addSeries is for their series.
-func (x *indexWriter) addRow(offset uint32) error {
-	if x.rows == math.MaxUint32 {
+// addSeries is for each series in turn: its pairs, and how many rows it has.
+func (x *indexWriter) addSeries(labels []uint32, rows int) error {
+	if uint64(x.rows)+uint64(rows) > math.MaxUint32 {
 		return fmt.Errorf("a block holds at most %d chunks", uint32(math.MaxUint32))
 	}
-	x.put32(secData, offset)
-	x.rows++
-	return nil
-}
-
-func (x *indexWriter) addSeries(labels []uint32) {
+	if x.series%markEvery == 0 {
+		x.marks = append(x.marks, uint32(len(x.counts)), x.rows)
+	}
+	x.counts = binary.AppendUvarint(x.counts, uint64(rows))
+	x.rows += uint32(rows)
+	x.series++
 	last := len(x.labels) - 1
 	if last < 0 || len(x.labels[last])+(len(labels)+1)*binary.MaxVarintLen32 > cap(x.labels[last]) {
 		x.labels = append(x.labels, make([]byte, 0, max(labelSlab, (len(labels)+1)*binary.MaxVarintLen32)))
@@ -120,7 +121,7 @@ func (x *indexWriter) addSeries(labels []uint32) {
 		b = binary.AppendUvarint(b, uint64(p))
 	}
 	x.labels[last] = b
-	x.rowEnd = append(x.rowEnd, x.rows)
+	return nil
 }
 
 // eachSet calls f with the pairs of every series in turn.
@@ -143,7 +144,7 @@ func (x *indexWriter) eachSet(f func(ord uint32, labels []uint32)) {
 	}
 }
 
-// finish writes everything but secData, which is there already, and flushes.
+// finish writes the index.
 func (x *indexWriter) finish(id ulid.ULID) error {
 	order, names, first := x.pairs.sorted()
 	x.writeNames(names, first)
@@ -158,11 +159,7 @@ func (x *indexWriter) finish(id ulid.ULID) error {
 	if err := x.writeLabels(place); err != nil {
 		return err
 	}
-	x.begin(secRowEnd)
-	for _, r := range x.rowEnd {
-		x.put32(secRowEnd, r)
-	}
-	_, _ = x.w.Write(x.trailer(id, uint32(len(x.rowEnd)), x.rows, uint32(len(order)), uint32(len(names))))
+	_, _ = x.w.Write(x.trailer(id, x.series, x.rows, uint32(len(order)), uint32(len(names))))
 	return x.w.Flush()
 }
 
@@ -190,21 +187,29 @@ func (x *indexWriter) writeValues(order []uint32) {
 }
 
 func (x *indexWriter) writeLabels(place []uint32) error {
-	x.begin(secLabelsEnd)
+	x.begin(secMarks)
 	end := int64(0)
-	x.eachSet(func(_ uint32, labels []uint32) {
+	x.eachSet(func(ord uint32, labels []uint32) {
+		if ord%markEvery == 0 {
+			m := x.marks[2*(ord/markEvery):]
+			x.put32(secMarks, m[0])
+			x.put32(secMarks, m[1])
+			x.put32(secMarks, uint32(end))
+		}
+		end += int64(uvarintLen(uint32(len(labels))))
 		for _, p := range labels {
 			end += int64(uvarintLen(place[p]))
 		}
-		x.put32(secLabelsEnd, uint32(end))
 	})
 	if end > math.MaxUint32 {
 		return errTooLarge
 	}
+	x.begin(secCounts)
+	x.put(secCounts, x.counts)
 	x.begin(secLabels)
 	var b []byte
 	x.eachSet(func(_ uint32, labels []uint32) {
-		b = b[:0]
+		b = binary.AppendUvarint(b[:0], uint64(len(labels)))
 		for _, p := range labels {
 			b = binary.AppendUvarint(b, uint64(place[p]))
 		}

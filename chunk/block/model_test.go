@@ -24,9 +24,10 @@ type modelSeries struct {
 }
 
 func newSeries(ls labels.Labels) Series {
-	id := series.HashKey(series.AppendKey(nil, ls))
-	return Series{ID: id, Partition: uint16(id.Lo % 4096), Labels: ls}
+	return Series{Partition: uint16(idOf(ls).Lo % 4096), Labels: ls}
 }
+
+func idOf(ls labels.Labels) series.ID { return series.HashKey(series.AppendKey(nil, ls)) }
 
 // xorChunk makes a chunk of n samples from t on, every step milliseconds.
 func xorChunk(t testing.TB, from, step int64, values ...float64) chunk.Chunk {

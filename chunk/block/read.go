@@ -19,13 +19,33 @@ type Row struct {
 	Encoding chunk.Encoding
 }
 
+// idsEvery is of how many series the ids are made at once. They are not in the file: a hash does not compress.
+const idsEvery = 4 << 10
+
 // ID returns the id of a series.
 func (b *Block) ID(ord uint32) (series.ID, error) {
-	g, err := b.series.group(ord)
+	if ord >= b.index.series {
+		return series.ID{}, b.corrupt(SeriesFile, fmt.Errorf("there is no series %d", ord))
+	}
+	first := ord / idsEvery * idsEvery
+	d, err := b.cache.get(&b.ids[ord/idsEvery], func() (*decoded, error) {
+		ids := make([]byte, 0, 16*idsEvery)
+		var key []byte
+		for o := first; o < min(first+idsEvery, b.index.series); o++ {
+			key = key[:0]
+			err := b.index.each(o, func(name int, value []byte) { key = series.AppendLabel(key, b.index.names[name], view(value)) })
+			if err != nil {
+				return nil, b.corrupt(IndexFile, err)
+			}
+			id := series.HashKey(key).Bytes()
+			ids = append(ids, id[:]...)
+		}
+		return &decoded{page: ids}, nil
+	})
 	if err != nil {
 		return series.ID{}, err
 	}
-	return series.IDFromBytes([16]byte(g.values[serID][16*(ord-g.first):])), nil
+	return series.IDFromBytes([16]byte(d.page[16*(ord-first):])), nil
 }
 
 // Partition returns the partition of a series.
@@ -118,7 +138,7 @@ func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
 	if c.Times, err = b.rows.timesOf(g.rowGroup, r.Num-g.first); err != nil {
 		return c, err
 	}
-	c.Data, err = b.rows.dataAt(g.rowGroup, uint64(b.index.data(r.Num)))
+	c.Data, err = b.rows.dataOf(g.rowGroup, r.Num-g.first)
 	return c, err
 }
 
@@ -134,12 +154,7 @@ func (c *columns) timesOf(g *rowGroup, row uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := d.places[row]
-	from := uint32(0)
-	if i > 0 {
-		from = d.ends[i-1]
-	}
-	return d.page[from+4 : d.ends[i] : d.ends[i]], nil
+	return d.entry(d.places[row]), nil
 }
 
 func (c *columns) decodeTimes(g *rowGroup) (*decoded, error) {
@@ -150,45 +165,58 @@ func (c *columns) decodeTimes(g *rowGroup) (*decoded, error) {
 	if enc != format.RLEDictionary || entries < 1 || entries > g.n {
 		return nil, fmt.Errorf("%w: encoding %v with %d entries", ErrUnsupported, enc, entries)
 	}
-	d := &decoded{page: dict, ends: make([]uint32, 0, entries)}
-	for at := uint64(0); len(d.ends) < entries; {
-		if at+4 > uint64(len(dict)) || uint64(le32(dict[at:])) > uint64(len(dict))-at-4 {
-			return nil, fmt.Errorf("entry %d does not fit its page", len(d.ends))
-		}
-		at += 4 + uint64(le32(dict[at:]))
-		d.ends = append(d.ends, uint32(at))
+	d := &decoded{page: dict}
+	if d.ends, err = plainEnds(dict, entries); err != nil {
+		return nil, err
 	}
 	d.places, err = decodePlaces(raw, entries, g.n)
 	return d, err
 }
 
-// dataAt returns the value at an offset of a row group's pages of data.
-func (c *columns) dataAt(g *rowGroup, off uint64) ([]byte, error) {
+// plainEnds returns where each of n byte arrays of a PLAIN page ends.
+func plainEnds(page []byte, n int) ([]uint32, error) {
+	ends := make([]uint32, 0, n)
+	for at := uint64(0); len(ends) < n; {
+		if at+4 > uint64(len(page)) || uint64(le32(page[at:])) > uint64(len(page))-at-4 {
+			return nil, fmt.Errorf("value %d does not fit its page", len(ends))
+		}
+		at += 4 + uint64(le32(page[at:]))
+		ends = append(ends, uint32(at))
+	}
+	return ends, nil
+}
+
+// entry returns the i-th byte array of a page.
+func (d *decoded) entry(i uint32) []byte {
+	from := uint32(0)
+	if i > 0 {
+		from = d.ends[i-1]
+	}
+	return d.page[from+4 : d.ends[i] : d.ends[i]]
+}
+
+// dataOf returns the data of a row of a row group.
+func (c *columns) dataOf(g *rowGroup, row uint32) ([]byte, error) {
 	pages, err := c.dataPages(g)
 	if err != nil {
 		return nil, err
 	}
-	i := sort.Search(len(pages), func(i int) bool { return pages[i].end > off })
-	if i == len(pages) {
-		return nil, c.corrupt(g.spans[colData].off, fmt.Errorf("there is no data at %d", off))
-	}
+	i := sort.Search(len(pages), func(i int) bool { return pages[i].first > row }) - 1
 	p := &pages[i]
 	d, err := c.cache.get(&p.slot, func() (*decoded, error) {
 		_, raw, _, err := c.pageAt(g, colData, c.data[p.at:g.spans[colData].end])
-		if err != nil {
-			return nil, c.corrupt(p.at, fmt.Errorf("column data: %w", err))
+		if err == nil {
+			var ends []uint32
+			if ends, err = plainEnds(raw, int(p.n)); err == nil {
+				return &decoded{page: raw, ends: ends}, nil
+			}
 		}
-		return &decoded{page: raw}, nil
+		return nil, c.corrupt(p.at, fmt.Errorf("column data: %w", err))
 	})
 	if err != nil {
 		return nil, err
 	}
-	page := d.page[off-p.start:]
-	if len(page) < 4 || uint64(le32(page)) > uint64(len(page)-4) {
-		return nil, c.corrupt(p.at, fmt.Errorf("data at %d does not fit its page", off))
-	}
-	n := 4 + uint64(le32(page))
-	return page[4:n:n], nil
+	return d.entry(row - p.first), nil
 }
 
 // dataPages finds the pages of a row group's data, of which it reads the headers only.
@@ -199,8 +227,7 @@ func (c *columns) dataPages(g *rowGroup) ([]dataPage, error) {
 		return g.data, nil
 	}
 	var pages []dataPage
-	var start uint64
-	values, heads := 0, 0
+	raw, rows := int64(0), uint32(0)
 	for at := g.spans[colData].off; at < g.spans[colData].end; {
 		var h format.PageHeader
 		b := c.data[at:g.spans[colData].end]
@@ -208,20 +235,21 @@ func (c *columns) dataPages(g *rowGroup) ([]dataPage, error) {
 		if err == nil && (h.Type != format.DataPage || !h.DataPageHeader.Valid || h.DataPageHeader.V.Encoding != format.Plain) {
 			err = fmt.Errorf("%w: page %v", ErrUnsupported, h.Type)
 		}
-		if err == nil && (h.CompressedPageSize < 0 || int(h.CompressedPageSize) > len(b)-n || h.UncompressedPageSize < 0 || h.UncompressedPageSize > maxPage) {
-			err = fmt.Errorf("a page of %d bytes does not fit", h.CompressedPageSize)
+		if v := h.DataPageHeader.V.NumValues; err == nil && (h.CompressedPageSize < 0 || int(h.CompressedPageSize) > len(b)-n || v < 1 || int(v) > g.n) {
+			err = fmt.Errorf("a page of %d bytes and %d values does not fit", h.CompressedPageSize, v)
 		}
 		if err != nil {
 			return nil, c.corrupt(at, fmt.Errorf("column data: %w", err))
 		}
-		pages = append(pages, dataPage{start: start, end: start + uint64(h.UncompressedPageSize), at: at})
-		start += uint64(h.UncompressedPageSize)
-		values += int(h.DataPageHeader.V.NumValues)
+		v := uint32(h.DataPageHeader.V.NumValues)
+		pages = append(pages, dataPage{first: rows, n: v, at: at})
+		raw += int64(n) + int64(h.UncompressedPageSize)
+		rows += v
 		at += int64(n) + int64(h.CompressedPageSize)
-		heads += n
 	}
-	if raw := int64(start) + int64(heads); values != g.n || raw != g.raw[colData] {
-		return nil, c.corrupt(g.spans[colData].off, fmt.Errorf("column data: %d values in %d bytes, want %d in %d", values, raw, g.n, g.raw[colData]))
+	// Page headers have no checksum, but the footer, which has one, says what they add up to.
+	if rows != uint32(g.n) || raw != g.raw[colData] {
+		return nil, c.corrupt(g.spans[colData].off, fmt.Errorf("column data: %d values in %d bytes, want %d in %d", rows, raw, g.n, g.raw[colData]))
 	}
 	g.data = pages
 	return pages, nil

@@ -42,11 +42,11 @@ func (b *Block) rebuildIndex() ([]byte, error) {
 				return err
 			}
 		}
-		if err := rows.take(ord, x.addRow); err != nil {
+		n, err := rows.count(ord)
+		if err != nil {
 			return err
 		}
-		x.addSeries(pairs)
-		return nil
+		return x.addSeries(pairs, n)
 	})
 	if err != nil {
 		return nil, err
@@ -79,37 +79,25 @@ func (b *Block) storeIndex(data []byte) error {
 	return syncDir(b.dir)
 }
 
-// rowCursor goes through chunks.parquet in order and finds where each chunk lies.
+// rowCursor goes through chunks.parquet in order.
 type rowCursor struct {
 	c   *columns
 	row uint32
-	off uint64 // in the row group's pages of data
 }
 
-// take calls f with the offset of each of the next rows, those of a series.
-func (rc *rowCursor) take(ord uint32, f func(offset uint32) error) error {
-	for uint64(rc.row) < rc.c.rows {
+// count returns how many of the next rows are of a series, and passes over them.
+func (rc *rowCursor) count(ord uint32) (n int, err error) {
+	for ; uint64(rc.row) < rc.c.rows; rc.row++ {
 		g, err := rc.c.group(rc.row)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if g.u32(colSeries, rc.row) != ord {
 			break
 		}
-		if rc.row == g.first {
-			rc.off = 0
-		}
-		data, err := rc.c.dataAt(g.rowGroup, rc.off)
-		if err != nil {
-			return err
-		}
-		if err := f(uint32(rc.off)); err != nil {
-			return err
-		}
-		rc.off += 4 + uint64(len(data))
-		rc.row++
+		n++
 	}
-	return nil
+	return n, nil
 }
 
 // eachSeries reads series.parquet and calls f with the labels of every series, sorted by name.

@@ -128,11 +128,11 @@ func (w *rowWriter) reset() {
 	w.maxT = w.minT
 }
 
-// add appends a row and returns where its data lies in the row group's pages, as if they were one.
-func (w *rowWriter) add(ord uint32, c *chunk.Chunk) (offset uint32, err error) {
+// add appends a row.
+func (w *rowWriter) add(ord uint32, c *chunk.Chunk) error {
 	if w.n == groupRows || w.n > 0 && w.data+len(w.times.plain)+8+len(c.Data)+len(c.Times) > groupBytes {
 		if err := w.flush(); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	u32 := func(col int, v uint32) { w.buf[col] = binary.LittleEndian.AppendUint32(w.buf[col], v) }
@@ -150,7 +150,6 @@ func (w *rowWriter) add(ord uint32, c *chunk.Chunk) (offset uint32, err error) {
 	u32(colStale, uint32(c.Stale))
 	u32(colEncoding, uint32(c.Encoding))
 	w.times.add(c.Times)
-	offset = uint32(w.data)
 	w.page = binary.LittleEndian.AppendUint32(w.page, uint32(len(c.Data)))
 	w.page = append(w.page, c.Data...)
 	w.data += 4 + len(c.Data)
@@ -161,7 +160,7 @@ func (w *rowWriter) add(ord uint32, c *chunk.Chunk) (offset uint32, err error) {
 	w.n++
 	w.minT = [2]int64{min(w.minT[0], c.MinTime), max(w.minT[1], c.MinTime)}
 	w.maxT = [2]int64{min(w.maxT[0], c.MaxTime), max(w.maxT[1], c.MaxTime)}
-	return offset, nil
+	return nil
 }
 
 // endPage compresses the open page of data.

@@ -7,15 +7,12 @@ import (
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
-
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // The columns of series.parquet. All are required; metric is "" for a series without
 // a name, and labels has every label but the name.
 const (
 	serOrdinal = iota
-	serID      // 16 bytes, series.ID.Bytes
 	serPartition
 	serMetric
 	serKey
@@ -31,18 +28,16 @@ const (
 )
 
 func seriesSchema() ([]format.SchemaElement, []column) {
-	id := plainLeaf("id", format.FixedLenByteArray)
-	id.TypeLength = thrift.New[int32](16)
 	mapOf := format.SchemaElement{
 		Name: "labels", RepetitionType: thrift.New(format.Required), NumChildren: thrift.New[int32](1),
 		ConvertedType: thrift.New(deprecated.Map), LogicalType: format.LogicalType{Value: &format.MapType{}},
 	}
 	kv := format.SchemaElement{Name: "key_value", RepetitionType: thrift.New(format.Repeated), NumChildren: thrift.New[int32](2)}
-	flat := []format.SchemaElement{unsignedLeaf("series", 32), id, unsignedLeaf("partition", 16), stringLeaf("metric")}
+	flat := []format.SchemaElement{unsignedLeaf("series", 32), unsignedLeaf("partition", 16), stringLeaf("metric")}
 	cols := append(leaves(flat),
 		column{path: []string{"labels", "key_value", "key"}, typ: format.ByteArray},
 		column{path: []string{"labels", "key_value", "value"}, typ: format.ByteArray})
-	s := append([]format.SchemaElement{rootElement(5)}, flat...)
+	s := append([]format.SchemaElement{rootElement(4)}, flat...)
 	return append(s, mapOf, kv, stringLeaf("key"), stringLeaf("value")), cols
 }
 
@@ -81,7 +76,7 @@ func (d *dictionary) reset() {
 type seriesWriter struct {
 	*parquetWriter
 
-	fixed      [serMetric][]byte // series, id, partition
+	fixed      [serMetric][]byte // series, partition
 	n          int               // rows of the current group
 	metric     dictionary        // by pair; the number after the last is no name
 	key        dictionary        // by name
@@ -101,16 +96,14 @@ func newSeriesWriter(f File) (*seriesWriter, error) {
 }
 
 // add appends a series whose labels are these pairs, in order.
-func (w *seriesWriter) add(ord uint32, id series.ID, partition uint16, pairs *pairs, labels []uint32) error {
+func (w *seriesWriter) add(ord uint32, partition uint16, pairs *pairs, labels []uint32) error {
 	full := w.n >= seriesGroupRows || len(w.repetition) >= seriesGroupLabels
 	if full || max(len(w.metric.plain), len(w.value.plain)) >= seriesGroupDict {
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
-	b := id.Bytes()
 	w.fixed[serOrdinal] = binary.LittleEndian.AppendUint32(w.fixed[serOrdinal], ord)
-	w.fixed[serID] = append(w.fixed[serID], b[:]...)
 	w.fixed[serPartition] = binary.LittleEndian.AppendUint32(w.fixed[serPartition], uint32(partition))
 
 	metric, number, level := "", uint32(0), uint32(0)
@@ -142,13 +135,7 @@ func (w *seriesWriter) flush() error {
 		if i == serOrdinal {
 			st = bounds(slices.Clone(b[:4]), slices.Clone(b[len(b)-4:]))
 		}
-		var err error
-		if i == serID { // it is a hash, and does not compress
-			err = w.columnChunk(format.Uncompressed, st, page{kind: format.DataPage, enc: format.Plain, values: w.n, raw: len(b), data: b})
-		} else {
-			err = w.columnChunk(format.Zstd, st, w.z.fixed(w.cols[i].typ, b, w.n)...)
-		}
-		if err != nil {
+		if err := w.columnChunk(format.Zstd, st, w.z.fixed(w.cols[i].typ, b, w.n)...); err != nil {
 			return err
 		}
 		w.fixed[i] = b[:0]

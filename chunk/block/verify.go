@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // sumTolerance is how far a stored sum or increase may be from that of the samples, relative to
@@ -44,7 +43,6 @@ func (b *Block) Verify() error {
 func (b *Block) verifySeries() error {
 	var sb labels.ScratchBuilder
 	var prev labels.Labels
-	var key []byte
 	var rows []Row
 	total := Meta{MinTime: math.MaxInt64, MaxTime: math.MinInt64}
 	for ord := range uint32(b.meta.Series) {
@@ -52,13 +50,13 @@ func (b *Block) verifySeries() error {
 		if ord > 0 && labels.Compare(prev, ls) >= 0 {
 			return b.corrupt(SeriesFile, fmt.Errorf("series %d, %s, does not come after the one before it", ord, ls))
 		}
-		prev, key = ls, series.AppendKey(key[:0], ls)
+		prev = ls
 		g, err := b.series.group(ord)
 		if err != nil {
 			return err
 		}
-		if id, err := b.ID(ord); err != nil || g.u32(serOrdinal, ord) != ord || id != series.HashKey(key) {
-			return b.corrupt(SeriesFile, fmt.Errorf("series %d, %s, has the id of another", ord, ls))
+		if g.u32(serOrdinal, ord) != ord {
+			return b.corrupt(SeriesFile, fmt.Errorf("series %d, %s, has the ordinal of another", ord, ls))
 		}
 		if rows, err = b.Chunks(rows[:0], ord, math.MinInt64, math.MaxInt64); err != nil {
 			return err

@@ -13,12 +13,10 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // Series is one series of a block.
 type Series struct {
-	ID        series.ID
 	Partition uint16
 	Labels    labels.Labels
 }
@@ -142,11 +140,7 @@ func (w *Writer) append(s Series, chunks []chunk.Chunk) error {
 		if i > 0 && c.MinTime <= chunks[i-1].MaxTime {
 			return fmt.Errorf("%w: chunk %d begins at %d, the one before it ends at %d", ErrOrder, i, c.MinTime, chunks[i-1].MaxTime)
 		}
-		offset, err := w.rows.add(ord, c)
-		if err != nil {
-			return err
-		}
-		if err := w.index.addRow(offset); err != nil {
+		if err := w.rows.add(ord, c); err != nil {
 			return err
 		}
 		w.meta.Samples += c.Samples
@@ -155,8 +149,10 @@ func (w *Writer) append(s Series, chunks []chunk.Chunk) error {
 	w.meta.MaxTime = max(w.meta.MaxTime, chunks[len(chunks)-1].MaxTime)
 	w.meta.Chunks += uint64(len(chunks))
 	w.meta.Series++
-	w.index.addSeries(w.cur)
-	if err := w.series.add(ord, s.ID, s.Partition, w.pairs, w.cur); err != nil {
+	if err := w.index.addSeries(w.cur, len(chunks)); err != nil {
+		return err
+	}
+	if err := w.series.add(ord, s.Partition, w.pairs, w.cur); err != nil {
 		return err
 	}
 	w.prev, w.cur = w.cur, w.prev

@@ -153,9 +153,6 @@ func (m *merger) series(least int) error {
 	in := m.ins[least]
 	s := block.Series{Labels: in.labels}
 	var err error
-	if s.ID, err = in.b.ID(in.ord); err != nil {
-		return err
-	}
 	if s.Partition, err = in.b.Partition(in.ord); err != nil {
 		return err
 	}

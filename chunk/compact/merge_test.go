@@ -194,7 +194,7 @@ func BenchmarkMerge(b *testing.B) {
 		}
 		for i := range n {
 			ls := labels.FromStrings("__name__", "temperature", "device_id", fmt.Sprintf("d%06d", i), "site", fmt.Sprint(i%100))
-			if err := w.Append(block.Series{ID: series.ID{Lo: uint64(i)}, Labels: ls}, cs); err != nil {
+			if err := w.Append(block.Series{Labels: ls}, cs); err != nil {
 				b.Fatal(err)
 			}
 		}

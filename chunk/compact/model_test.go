@@ -14,7 +14,6 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // sample is a float, or a histogram when h is set.
@@ -107,7 +106,7 @@ func writeModel(t testing.TB, root string, m model, sets map[string]labels.Label
 			t.Fatal(err)
 		}
 		ls := sets[name]
-		s := block.Series{ID: series.HashKey(series.AppendKey(nil, ls)), Partition: uint16(len(name)), Labels: ls}
+		s := block.Series{Partition: uint16(len(name)), Labels: ls}
 		if err := w.Append(s, cs); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 
 // Options are for Plan. The zero value is usable.
 type Options struct {
-	Ranges    []time.Duration // ascending, each a multiple of the one before; nil means 2h, 8h, 32h and so on to four years
+	Ranges    []time.Duration // ascending, each a multiple of the one before; nil means 2h, 8h, 32h and so on to fifteen years
 	MaxRange  time.Duration   // no longer ranges; 0 means all
 	MaxBytes  int64           // blocks of ranges above a day become no larger by merging; 0 means 1 GiB
 	Grace     time.Duration   // a range is over this long after its end; 0 means 2h, the age at which memory is flushed
@@ -25,7 +25,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Ranges == nil {
-		for r := chunk.Span * time.Millisecond; r <= 4*365*24*time.Hour; r *= 4 {
+		for r := chunk.Span * time.Millisecond; r <= 16*365*24*time.Hour; r *= 4 {
 			o.Ranges = append(o.Ranges, r)
 		}
 	}

@@ -258,7 +258,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 			}
 		}
 		ls := s.registry.Labels(ref, &sb)
-		err = w.Append(block.Series{ID: s.registry.ID(ref), Partition: shard.Partition(ls, s.o.DeviceLabel), Labels: ls}, chunks)
+		err = w.Append(block.Series{Partition: shard.Partition(ls, s.o.DeviceLabel), Labels: ls}, chunks)
 		if err != nil {
 			return nil, err
 		}

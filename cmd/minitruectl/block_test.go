@@ -10,7 +10,6 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 func writeBlock(t *testing.T) (dir string) {
@@ -34,7 +33,7 @@ func writeBlock(t *testing.T) (dir string) {
 			t.Fatal(err)
 		}
 		ls := labels.FromStrings("__name__", "temperature", "device_id", device)
-		if err := w.Append(block.Series{ID: series.HashKey(series.AppendKey(nil, ls)), Labels: ls}, cs); err != nil {
+		if err := w.Append(block.Series{ls)), Labels: ls}, cs); err != nil {
 			t.Fatal(err)
 		}
 	}

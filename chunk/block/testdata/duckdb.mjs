@@ -10,7 +10,7 @@ const { DuckDBInstance } = require('@duckdb/node-api');
 const connection = await (await DuckDBInstance.create(':memory:')).connect();
 const quote = (name) => `'${join(block, name).replaceAll("'", "''")}'`;
 const reader = await connection.runAndReadAll(`
-  SELECT s.series::VARCHAR AS series, lower(hex(s.id)) AS id, s.partition::VARCHAR AS partition, s.metric AS metric,
+  SELECT s.series::VARCHAR AS series, s.partition::VARCHAR AS partition, s.metric AS metric,
          to_json(s.labels)::VARCHAR AS labels,
          count(*)::VARCHAR AS chunks, sum(c.samples)::VARCHAR AS samples, sum(c.stale)::VARCHAR AS stale,
          min(c.min_time)::VARCHAR AS min_time, max(c.max_time)::VARCHAR AS max_time,
@@ -20,5 +20,5 @@ const reader = await connection.runAndReadAll(`
          list(c.encoding ORDER BY c.min_time)::VARCHAR[] AS encoding,
          list(lower(hex(c.data)) ORDER BY c.min_time) AS data
   FROM ${quote('series.parquet')} s JOIN ${quote('chunks.parquet')} c USING (series)
-  GROUP BY s.series, s.id, s.partition, s.metric, s.labels ORDER BY s.series`);
+  GROUP BY s.series, s.partition, s.metric, s.labels ORDER BY s.series`);
 console.log(JSON.stringify(reader.getRowObjectsJson()));
