@@ -33,7 +33,7 @@ func writeBlock(t *testing.T) (dir string) {
 			t.Fatal(err)
 		}
 		ls := labels.FromStrings("__name__", "temperature", "device_id", device)
-		if err := w.Append(block.Series{ls)), Labels: ls}, cs); err != nil {
+		if err := w.Append(block.Series{Labels: ls}, cs); err != nil {
 			t.Fatal(err)
 		}
 	}
