@@ -40,16 +40,21 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
 	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1)}
-	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64}
+	m.emit = m.merged
+	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64, Resolution: blocks[0].Meta().Resolution}
+	if origin.Resolution > 0 {
+		m.emit, m.resolution = m.joined, origin.Resolution
+	}
 	for _, b := range blocks {
 		meta := b.Meta()
 		origin.Parents = append(origin.Parents, meta.ULID)
 		origin.Seq = min(origin.Seq, meta.Seq)
 		origin.Generation = max(origin.Generation, meta.Generation)
+		origin.Covers = JoinCoverage(origin.Covers, meta.Covers)
 		if o.Level == 0 {
 			origin.Level = max(origin.Level, meta.Level+1)
 		}
-		m.ins = append(m.ins, input{b: b, n: uint32(meta.Series)})
+		m.ins = append(m.ins, input{b: b, n: uint32(meta.Series), mint: math.MinInt64, maxt: math.MaxInt64})
 	}
 	slices.SortFunc(origin.Parents, ulid.ULID.Compare)
 	if err := m.run(ctx); err != nil {
@@ -64,13 +69,18 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 
 // input is a block and the series of it that comes next.
 type input struct {
-	b      *block.Block
-	ord, n uint32
-	labels labels.Labels
+	b          *block.Block
+	mint, maxt int64 // of the chunks that are wanted
+	ord, n     uint32
+	labels     labels.Labels
 }
 
 type merger struct {
 	w    *block.Writer
+	emit func(block.Series) error // writes a series, whose chunks are in from
+
+	resolution int64 // of downsampled blocks, ms
+
 	ins  []input
 	sb   labels.ScratchBuilder
 	rows []block.Row
@@ -169,6 +179,11 @@ func (m *merger) series(least int) error {
 		m.load(in)
 	}
 	slices.SortStableFunc(m.from, func(a, b sourced) int { return cmp.Compare(a.MinTime, b.MinTime) })
+	return m.emit(s)
+}
+
+// merged writes a series of samples.
+func (m *merger) merged(s block.Series) (err error) {
 	m.in = unhinted(m.in[:0], m.from)
 	if m.out, err = m.cut.Append(m.out[:0], m.in); err != nil {
 		return fmt.Errorf("series %s: %w", s.Labels, err)
@@ -179,7 +194,7 @@ func (m *merger) series(least int) error {
 // collect takes the chunks of the current series of an input.
 func (m *merger) collect(i int) (err error) {
 	in := &m.ins[i]
-	if m.rows, err = in.b.Chunks(m.rows[:0], in.ord, math.MinInt64, math.MaxInt64); err != nil {
+	if m.rows, err = in.b.Chunks(m.rows[:0], in.ord, in.mint, in.maxt); err != nil {
 		return err
 	}
 	for _, r := range m.rows {

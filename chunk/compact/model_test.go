@@ -95,6 +95,12 @@ func (s *samples) AtHistogram(*histogram.Histogram) (int64, *histogram.Histogram
 // writeModel writes a block of what a model holds.
 func writeModel(t testing.TB, root string, m model, sets map[string]labels.Labels) *block.Block {
 	t.Helper()
+	return writeFlush(t, root, m, sets, 0)
+}
+
+// writeFlush writes a block of a flush with this number.
+func writeFlush(t testing.TB, root string, m model, sets map[string]labels.Labels, generation uint64) *block.Block {
+	t.Helper()
 	w, err := block.Create(root, block.WriterOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +117,7 @@ func writeModel(t testing.TB, root string, m model, sets map[string]labels.Label
 			t.Fatal(err)
 		}
 	}
-	meta, err := w.Commit(block.Origin{})
+	meta, err := w.Commit(block.Origin{Generation: generation})
 	if err != nil {
 		t.Fatal(err)
 	}
