@@ -30,6 +30,9 @@ type Options struct {
 	// limits below. It stays its maker's to close.
 	Engine prom.QueryEngine
 
+	// Accelerate, when set, puts another engine before Prometheus's, which has the limits below.
+	Accelerate func(below *prom.Engine) prom.QueryEngine
+
 	Timeout      time.Duration // of a query, its wait for a slot included; 0 means 2m
 	Concurrency  int           // queries at a time, and as many lookups of series and labels; 0 means 20
 	MaxSamples   int           // that a query may hold in memory; 0 means 50,000,000
@@ -113,6 +116,9 @@ func NewAPI(o Options) *API {
 	if a.engine == nil {
 		a.own = newEngine(o, a.parser)
 		a.engine = a.own
+		if o.Accelerate != nil {
+			a.engine = o.Accelerate(a.own)
+		}
 	}
 	return a
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
@@ -8,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/prometheus/model/labels"
+	prom "github.com/prometheus/prometheus/promql"
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/store"
@@ -16,6 +19,7 @@ import (
 	"github.com/minitrue/minitrue/ingest/mqtt"
 	"github.com/minitrue/minitrue/promql"
 	"github.com/minitrue/minitrue/promql/aggregate"
+	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/remote"
 )
 
@@ -24,7 +28,8 @@ import (
 //	/api/v1/write ─▶ remote ─┐
 //	                         ├─▶ ingest.Pipeline ─▶ store ◀─┬─ remote  ◀── /api/v1/read
 //	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws      ├─ promql  ◀── /api/v1/query …
-//	                └─▶ ring ──▶ /api/v1/ingest/rejected    └─ aggregate ◀── /query
+//	                └─▶ ring ──▶ /api/v1/ingest/rejected    ├─ vector  ◀── of these, the common shapes
+//	                                                        └─ aggregate ◀── /query
 type graph struct {
 	store  *store.Store
 	api    *promql.API
@@ -99,8 +104,11 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 		Queryable: g.store, Exemplars: g.store, Metadata: g.store,
 		Timeout: f.QueryTimeout, Concurrency: f.QueryConcurrency, MaxSamples: f.QueryMaxSamples, Lookback: f.Lookback,
 		Flags: f.given, Config: f.config.String(), Retention: f.Retention, Started: started,
-		Build:  promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
-		TSDB:   g.tsdbStatus,
+		Build: promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
+		TSDB:  g.tsdbStatus,
+		Accelerate: func(below *prom.Engine) prom.QueryEngine {
+			return vector.New(below, scanner{g.store}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Registerer: reg})
+		},
 		Logger: log, Registerer: reg,
 	})
 	g.api.Register(g.mux)
@@ -108,6 +116,17 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 	g.mux.Handle("/query", aggregate.NewHandler(g.store, aggregate.Options{
 		DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log, Registerer: reg,
 	}))
+}
+
+// scanner is the store as the vectorised path of PromQL reads it.
+type scanner struct{ *store.Store }
+
+func (s scanner) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (vector.Selection, error) {
+	sel, err := s.Store.Scan(ctx, mint, maxt, ms...)
+	if err != nil {
+		return nil, err
+	}
+	return sel, nil
 }
 
 // tsdbStatus puts what the store says of itself into Prometheus's words.

@@ -1,0 +1,140 @@
+package vector
+
+import (
+	"slices"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
+)
+
+// fn is what is made of a window.
+type fn int
+
+const (
+	fnSelect fn = iota // the last sample, unless it is a stale marker
+	fnRate
+	fnIncrease
+	fnDelta
+	fnSum
+	fnCount
+	fnAvg
+	fnMin
+	fnMax
+	fnLast
+	fnPresent
+)
+
+var functions = map[string]fn{
+	"rate": fnRate, "increase": fnIncrease, "delta": fnDelta,
+	"sum_over_time": fnSum, "count_over_time": fnCount, "avg_over_time": fnAvg, "min_over_time": fnMin,
+	"max_over_time": fnMax, "last_over_time": fnLast, "present_over_time": fnPresent,
+}
+
+// drops says whether a function drops the metric's name.
+func (f fn) drops() bool { return f != fnSelect && f != fnLast }
+
+// plan is a subtree of a query that this package evaluates. It holds nothing of the store, so that
+// it could be sent to where the series are.
+type plan struct {
+	expr     parser.Expr
+	grid     grid
+	out      int64 // the time of the first point; the others follow at grid.step
+	fn       fn
+	matchers []*labels.Matcher
+	window   float64                // seconds of the range
+	arg      posrange.PositionRange // of the function's argument, for annotations
+
+	agg     parser.ItemType // 0: none
+	by      []string        // sorted
+	without bool
+}
+
+// steps are the times at which a statement is evaluated.
+type steps struct {
+	start, step int64 // ms
+	n           int
+	lookback    time.Duration
+}
+
+func stepsOf(s *parser.EvalStmt) (steps, bool) {
+	st := steps{start: timestamp.FromTime(s.Start), step: 1, n: 1, lookback: s.LookbackDelta}
+	if s.Start.Equal(s.End) && s.Interval == 0 {
+		return st, true
+	}
+	if st.step = s.Interval.Milliseconds(); st.step <= 0 {
+		return st, false
+	}
+	n := (timestamp.FromTime(s.End)-st.start)/st.step + 1
+	st.n = int(n)
+	return st, n > 0 && n < 1<<31
+}
+
+// planOf plans an expression; ok says whether it has one of the shapes. A fixed one is evaluated once.
+func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
+	p = &plan{expr: e, out: st.start, grid: grid{start: st.start, step: st.step, n: st.n}}
+	if fixed {
+		p.grid.n = 1
+	}
+	e = unwrap(e)
+	if a, isAgg := e.(*parser.AggregateExpr); isAgg {
+		switch a.Op {
+		case parser.SUM, parser.COUNT, parser.AVG, parser.MIN, parser.MAX, parser.GROUP:
+		default:
+			return nil, false
+		}
+		p.agg, p.without = a.Op, a.Without
+		p.by = slices.Clone(a.Grouping)
+		if a.Without {
+			p.by = append(p.by, model.MetricNameLabel, model.MetricTypeLabel, model.MetricUnitLabel)
+		}
+		slices.Sort(p.by)
+		p.by = slices.Compact(p.by)
+		e = unwrap(a.Expr)
+	}
+	vs, back, ok := st.function(p, e)
+	if !ok || vs.Anchored || vs.Smoothed || (vs.Timestamp != nil) != fixed {
+		return nil, false
+	}
+	if fixed {
+		p.grid.start = *vs.Timestamp
+	}
+	p.grid.start -= vs.OriginalOffset.Milliseconds()
+	p.grid.back = back.Milliseconds()
+	p.matchers = vs.LabelMatchers
+	return p, p.grid.back > 0
+}
+
+// function plans what is below the aggregation.
+func (st steps) function(p *plan, e parser.Expr) (vs *parser.VectorSelector, back time.Duration, ok bool) {
+	switch e := e.(type) {
+	case *parser.VectorSelector:
+		return e, st.lookback, true
+	case *parser.Call:
+		if p.fn, ok = functions[e.Func.Name]; !ok {
+			return nil, 0, false
+		}
+		ms, ok := e.Args[0].(*parser.MatrixSelector)
+		if !ok {
+			return nil, 0, false // a subquery
+		}
+		p.arg = ms.PositionRange()
+		p.window = ms.Range.Seconds()
+		vs, ok = ms.VectorSelector.(*parser.VectorSelector)
+		return vs, ms.Range, ok
+	}
+	return nil, 0, false
+}
+
+func unwrap(e parser.Expr) parser.Expr {
+	for {
+		p, ok := e.(*parser.ParenExpr)
+		if !ok {
+			return e
+		}
+		e = p.Expr
+	}
+}

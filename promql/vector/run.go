@@ -1,0 +1,248 @@
+package vector
+
+import (
+	"cmp"
+	"context"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+	prom "github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/schema"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+const (
+	fewGroups = 64 // up to so many, series are divided among goroutines; above, groups are
+	portion   = 32 // series or groups that a goroutine takes at a time
+)
+
+// run is the evaluation of one plan.
+type run struct {
+	p       *plan
+	sel     Selection
+	budget  *budget
+	samples bool // statistics are not used
+
+	has   []bool // by series: it had points, and its function drops its name
+	names names
+}
+
+// answer is what a plan evaluates to, in the engine's order.
+type answer struct {
+	matrix prom.Matrix
+	notes  annotations.Annotations
+}
+
+// evaluate evaluates a plan over what is stored.
+func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, error) {
+	mint, maxt := p.grid.span()
+	sel, err := e.source.Scan(ctx, mint, maxt, p.matchers...)
+	if err != nil {
+		return nil, err
+	}
+	defer sel.Close()
+	r := &run{p: p, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}
+	var a answer
+	switch {
+	case p.agg == 0:
+		a.matrix, err = r.each(ctx)
+	default:
+		g := p.group(sel)
+		if int64(len(g.labels))*int64(p.grid.n) > b.max {
+			return nil, errUnfit // the engine counts what there is, and not what there may be
+		}
+		if len(g.labels) <= fewGroups {
+			a.matrix, err = r.bySeries(ctx, g)
+		} else {
+			a.matrix, err = r.byGroup(ctx, g)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if (r.names.fixed == "" || r.names.odd) && twice(sel, r.has) {
+		return nil, errUnfit // the engine says what is wrong
+	}
+	a.notes = r.notes()
+	return &a, nil
+}
+
+// parallel calls do for all of [0, n) in portions, from several goroutines with a worker each, until one fails.
+func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, from, to int) error) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex // guards first and r.names
+	var first error
+	var next atomic.Int64
+	for range max(1, min(runtime.GOMAXPROCS(0), (n+portion-1)/portion)) {
+		wg.Go(func() {
+			w := newWorker(r.p, r.sel, r.budget, r.has)
+			if r.samples {
+				w.need = nil
+			}
+			var err error
+			for err == nil {
+				from := int(next.Add(int64(portion))) - portion
+				if from >= n {
+					break
+				}
+				if err = ctx.Err(); err == nil {
+					err = do(w, from, min(from+portion, n))
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && first == nil {
+				first = err
+				next.Store(int64(n)) // the others stop
+			}
+			r.names.join(&w.names)
+		})
+	}
+	wg.Wait()
+	return first
+}
+
+// each evaluates a plan without an aggregation.
+func (r *run) each(ctx context.Context) (prom.Matrix, error) {
+	all := make(prom.Matrix, r.sel.Len())
+	err := r.parallel(ctx, len(all), portion, func(w *worker, from, to int) error {
+		for i := from; i < to; i++ {
+			n, err := w.series(i)
+			if err != nil {
+				return err
+			}
+			if n > 0 {
+				all[i] = prom.Series{Metric: w.labels(i), Floats: w.points(n)}
+			}
+		}
+		return nil
+	})
+	return slices.DeleteFunc(all, func(s prom.Series) bool { return len(s.Floats) == 0 }), err
+}
+
+// labels are those that a function leaves a series.
+func (w *worker) labels(i int) labels.Labels {
+	ls := w.sel.Labels(i, &w.builder)
+	if w.p.fn.drops() {
+		return ls.DropReserved(schema.IsMetadataLabel)
+	}
+	return ls
+}
+
+// points copies the n points of the series that was evaluated last.
+func (w *worker) points(n int) []prom.FPoint {
+	if len(w.slab) < n {
+		w.slab = make([]prom.FPoint, max(n, 4096))
+	}
+	out := w.slab[:0:n]
+	w.slab = w.slab[n:]
+	for i, x := range w.out {
+		if !isAbsent(x) {
+			out = append(out, prom.FPoint{T: w.p.out + int64(i)*w.p.grid.step, F: x})
+		}
+	}
+	return out
+}
+
+// bySeries divides the series among goroutines, and merges what they add up in the order of the series.
+func (r *run) bySeries(ctx context.Context, g *groups) (prom.Matrix, error) {
+	n := len(g.of)
+	size := max(portion, (n+4*runtime.GOMAXPROCS(0)-1)/(4*runtime.GOMAXPROCS(0)))
+	parts := make([]*partial, (n+size-1)/size)
+	err := r.parallel(ctx, n, size, func(w *worker, from, to int) error {
+		part := newPartial(r.p.agg, len(g.labels), r.p.grid.n)
+		parts[from/size] = part
+		for i := from; i < to; i++ {
+			if i%portion == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := w.addTo(part, int(g.of[i]), i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	for _, o := range parts[1:] {
+		parts[0].merge(o)
+	}
+	return ordered(parts[0].rows(r.p, g.labels)), nil
+}
+
+// addTo evaluates series i and adds it to a group.
+func (w *worker) addTo(part *partial, group, i int) error {
+	n, err := w.series(i)
+	if err != nil || n == 0 {
+		return err
+	}
+	return part.add(group, i, w.out)
+}
+
+// byGroup divides the groups among goroutines, so that nothing is to be merged.
+func (r *run) byGroup(ctx context.Context, g *groups) (prom.Matrix, error) {
+	members := make([][]int32, len(g.labels))
+	for i, k := range g.of {
+		members[k] = append(members[k], int32(i))
+	}
+	rows := make([][]row, (len(members)+portion-1)/portion)
+	err := r.parallel(ctx, len(members), portion, func(w *worker, from, to int) error {
+		part := newPartial(r.p.agg, to-from, r.p.grid.n)
+		for k := from; k < to; k++ {
+			for _, i := range members[k] {
+				if err := w.addTo(part, k-from, int(i)); err != nil {
+					return err
+				}
+			}
+		}
+		rows[from/portion] = part.rows(r.p, g.labels[from:to])
+		return nil
+	})
+	return ordered(slices.Concat(rows...)), err
+}
+
+// row is a series of an answer.
+type row struct {
+	prom.Series
+	first int32 // the first series that had a point of it
+}
+
+// rows returns the groups that have points.
+func (p *partial) rows(pl *plan, ls []labels.Labels) []row {
+	var out []row
+	for g, first := range p.first {
+		if first >= 0 {
+			out = append(out, row{prom.Series{Metric: ls[g], Floats: p.finish(g, pl)}, first})
+		}
+	}
+	return out
+}
+
+// ordered puts rows in the order in which the engine meets them.
+func ordered(rows []row) prom.Matrix {
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.first, b.first) })
+	out := make(prom.Matrix, len(rows))
+	for i := range rows {
+		out[i] = rows[i].Series
+	}
+	return out
+}
+
+// notes are what the engine remarks about the metrics.
+func (r *run) notes() annotations.Annotations {
+	var notes annotations.Annotations
+	if r.p.fn != fnRate && r.p.fn != fnIncrease {
+		return notes
+	}
+	for name := range r.names.seen {
+		if name != "" && !slices.ContainsFunc([]string{"_total", "_sum", "_count", "_bucket"}, func(end string) bool { return strings.HasSuffix(name, end) }) {
+			notes.Add(annotations.NewPossibleNonCounterInfo(name, r.p.arg))
+		}
+	}
+	return notes
+}

@@ -1,0 +1,121 @@
+package vector
+
+import "math"
+
+// add adds x to a compensated sum (Neumaier 1974), as Prometheus does.
+func add(x, sum, c float64) (float64, float64) {
+	t := sum + x
+	switch {
+	case math.IsInf(t, 0):
+		return t, 0
+	case math.Abs(sum) >= math.Abs(x):
+		c += (sum - t) + x
+	default:
+		c += (x - t) + sum
+	}
+	return t, c
+}
+
+// twoSum returns a sum and what it rounded away (Knuth).
+func twoSum(a, b float64) (sum, rest float64) {
+	sum = a + b
+	z := sum - a
+	return sum, (a - (sum - z)) + (b - z)
+}
+
+// sums evaluates sum_over_time and avg_over_time.
+func (w *worker) sums(out []float64) error {
+	u := &w.u
+	total := 0.0 // of the magnitudes; NaN if one is NaN
+	for _, x := range u.v {
+		total += math.Abs(x)
+	}
+	switch plain := total <= huge; {
+	case plain && (u.mixed || w.p.grid.overlap() > 2):
+		return w.prefixSums(out)
+	case u.mixed:
+		return errCoarse
+	case w.p.fn == fnSum:
+		w.each(out, func(lo, hi int) float64 { return sumOf(u.v[lo:hi]) })
+	default:
+		w.each(out, func(lo, hi int) float64 { return meanOf(u.v[lo:hi]) })
+	}
+	return nil
+}
+
+// mean is the sum of a window, or its mean if that is what is asked for.
+func (w *worker) mean(sum float64, lo, hi int) float64 {
+	if w.p.fn == fnAvg {
+		return sum / float64(w.u.count(lo, hi))
+	}
+	return sum
+}
+
+func sumOf(v []float64) float64 {
+	var sum, c float64
+	for _, x := range v {
+		sum, c = add(x, sum, c)
+	}
+	if math.IsInf(sum, 0) {
+		return sum
+	}
+	return sum + c
+}
+
+// meanOf is the mean as Prometheus computes it: of a sum that overflows, step by step.
+func meanOf(v []float64) float64 {
+	sum, c, n := v[0], 0.0, 1.0
+	for i, x := range v[1:] {
+		s, d := add(x, sum, c)
+		if math.IsInf(s, 0) {
+			return stepwiseMean(v[i+1:], sum/n, c/n, n)
+		}
+		sum, c, n = s, d, n+1
+	}
+	return sum/n + c/n
+}
+
+// stepwiseMean goes on with a mean of n values that are before v.
+func stepwiseMean(v []float64, mean, c, n float64) float64 {
+	for _, x := range v {
+		n++
+		q := (n - 1) / n
+		mean, c = add(x/n, q*mean, q*c)
+	}
+	return mean + c
+}
+
+// prefixSums takes every window's sum as a difference of sums from the beginning. These have
+// twice the digits, so that the difference is as exact as a sum of its own.
+func (w *worker) prefixSums(out []float64) error {
+	u := &w.u
+	w.sum, w.rest = append(w.sum[:0], 0), append(w.rest[:0], 0)
+	sum, rest := 0.0, 0.0
+	for _, x := range u.v {
+		s, e := twoSum(sum, x)
+		sum, rest = twoSum(s, rest+e)
+		w.sum, w.rest = append(w.sum, sum), append(w.rest, rest)
+	}
+	var coarse bool
+	w.each(out, func(lo, hi int) float64 {
+		s, e := twoSum(w.sum[hi], -w.sum[lo])
+		s += e + (w.rest[hi] - w.rest[lo])
+		if u.mixed && !w.exact(lo, hi, s) {
+			coarse = true
+		}
+		return w.mean(s, lo, hi)
+	})
+	if coarse {
+		return errCoarse
+	}
+	return nil
+}
+
+// exact says whether the rounded sums of chunks are good enough for a sum of them: not if they nearly cancel out.
+func (w *worker) exact(lo, hi int, sum float64) bool {
+	magnitude := 0.0
+	for _, x := range w.u.v[lo:hi] {
+		magnitude += math.Abs(x)
+	}
+	return magnitude*0x1p-52 <= 1e-12*math.Abs(sum)
+}

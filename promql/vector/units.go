@@ -1,0 +1,136 @@
+package vector
+
+import (
+	"errors"
+	"math"
+
+	"github.com/prometheus/prometheus/model/value"
+
+	"github.com/minitrue/minitrue/chunk"
+)
+
+var (
+	// errUnfit says that a plan cannot keep its promise over this data: the engine is to evaluate it.
+	errUnfit = errors.New("left to the engine")
+	// errCoarse says that statistics are not enough for a series: its samples are to be read.
+	errCoarse = errors.New("statistics do not suffice")
+)
+
+// units are what a series has, in time order: samples, and chunks that no window cuts.
+type units struct {
+	t []int64   // ms, of the last sample
+	v []float64 // a sample's value; of a chunk its last value, or what the function adds up
+
+	// Of each unit, unless all are samples.
+	mixed bool
+	t0    []int64   // of the first sample
+	f     []float64 // its value
+	n     []uint64  // samples up to the end of this unit
+}
+
+func (u *units) reset() {
+	u.t, u.v, u.t0, u.f, u.n = u.t[:0], u.v[:0], u.t0[:0], u.f[:0], u.n[:0]
+	u.mixed = false
+}
+
+// level gives the samples before a chunk the columns that only chunks need.
+func (u *units) level() {
+	total := uint64(0)
+	if len(u.n) > 0 {
+		total = u.n[len(u.n)-1]
+	}
+	for i := len(u.n); i < len(u.t); i++ {
+		total++
+		u.t0, u.f, u.n = append(u.t0, u.t[i]), append(u.f, u.v[i]), append(u.n, total)
+	}
+}
+
+func (u *units) firstTime(i int) int64 {
+	if u.mixed {
+		return u.t0[i]
+	}
+	return u.t[i]
+}
+
+func (u *units) first(i int) float64 {
+	if u.mixed {
+		return u.f[i]
+	}
+	return u.v[i]
+}
+
+// count is how many samples the units [lo, hi) have.
+func (u *units) count(lo, hi int) int {
+	if !u.mixed {
+		return hi - lo
+	}
+	if lo == 0 {
+		return int(u.n[hi-1])
+	}
+	return int(u.n[hi-1] - u.n[lo-1])
+}
+
+// addChunk adds a chunk by its statistics.
+func (u *units) addChunk(f fn, s *chunk.Stats) error {
+	if s.Stale > 0 && f != fnSum && f != fnAvg && f != fnMin && f != fnMax && f != fnCount && f != fnPresent {
+		return errCoarse // the times of First and Last are not known
+	}
+	if s.Count() == 0 {
+		return nil
+	}
+	v := s.Last
+	switch f {
+	case fnSum, fnAvg:
+		if v = s.Total(); math.IsInf(v, 0) || math.IsNaN(v) {
+			return errCoarse // what becomes of it depends on the order
+		}
+	case fnMin:
+		v = s.Min
+	case fnMax:
+		v = s.Max
+	case fnRate, fnIncrease:
+		// Without a reset the sum of all steps is what the ends say, but for rounding.
+		if rise := s.Last - s.First; !(math.Abs(s.Increase-rise) <= 1e-12*rise) {
+			return errCoarse
+		}
+	}
+	u.level()
+	u.mixed = true
+	total := s.Count()
+	if k := len(u.n); k > 0 {
+		total += u.n[k-1]
+	}
+	u.t, u.v = append(u.t, s.MaxTime), append(u.v, v)
+	u.t0, u.f, u.n = append(u.t0, s.MinTime), append(u.f, s.First), append(u.n, total)
+	return nil
+}
+
+// addSamples decodes a chunk. A selector needs to know of stale markers, and all others pass over them.
+func (u *units) addSamples(f fn, c *chunk.Chunk) error {
+	from := len(u.t)
+	cols := chunk.Columns{T: u.t, V: u.v}
+	err := c.AppendTo(&cols)
+	u.t, u.v = cols.T, cols.V
+	if err != nil || f == fnSelect {
+		return err
+	}
+	for i := from; i < len(u.v); i++ {
+		if math.Float64bits(u.v[i]) == value.StaleNaN {
+			u.compact(i)
+			break
+		}
+	}
+	return nil
+}
+
+// compact takes stale markers out, the first of which is at from.
+func (u *units) compact(from int) {
+	k := from
+	for i := from; i < len(u.v); i++ {
+		if math.Float64bits(u.v[i]) != value.StaleNaN {
+			u.t[k], u.v[k] = u.t[i], u.v[i]
+			k++
+		}
+	}
+	u.t, u.v = u.t[:k], u.v[:k]
+}

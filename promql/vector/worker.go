@@ -1,0 +1,118 @@
+package vector
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+	prom "github.com/prometheus/prometheus/promql"
+
+	"github.com/minitrue/minitrue/chunk"
+)
+
+// worker evaluates series, one after the other. Each goroutine has one.
+type worker struct {
+	p      *plan
+	sel    Selection
+	budget *budget
+	need   func(mint, maxt int64) bool // which chunks are to be decoded
+
+	u       units
+	chunks  []chunk.Chunk
+	queue   []int32
+	resets  []int32
+	sum     []float64 // from the beginning
+	rest    []float64 // what sum rounds away
+	out     []float64
+	names   names // of series that had points, where the function drops them
+	has     []bool
+	slab    []prom.FPoint
+	builder labels.ScratchBuilder
+}
+
+// budget bounds the points that a query holds.
+type budget struct {
+	points atomic.Int64
+	max    int64
+}
+
+func (b *budget) take(n int) error {
+	if b.points.Add(int64(n)) > b.max {
+		return prom.ErrTooManySamples("query execution")
+	}
+	return nil
+}
+
+func newWorker(p *plan, sel Selection, b *budget, has []bool) *worker {
+	w := &worker{p: p, sel: sel, budget: b, has: has, names: p.newNames(), out: make([]float64, p.grid.n)}
+	w.need = p.grid.cut
+	if p.fn == fnSelect || p.fn == fnLast {
+		w.need = p.grid.cutAbove // what is cut below still ends as it ends
+	}
+	return w
+}
+
+// series evaluates one series into w.out, and returns how many of its points are there.
+func (w *worker) series(i int) (int, error) {
+	err := w.evaluate(i, w.need)
+	if errors.Is(err, errCoarse) {
+		err = w.evaluate(i, nil)
+	}
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, x := range w.out {
+		if !isAbsent(x) {
+			n++
+		}
+	}
+	if n > 0 && w.p.fn.drops() {
+		w.names.add(w.sel, i)
+		w.has[i] = true
+	}
+	return n, w.budget.take(n)
+}
+
+// evaluate reads the series with data where need says so, with nil everywhere.
+func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
+	if w.chunks, err = w.sel.Chunks(w.chunks[:0], i, need); err != nil {
+		return err
+	}
+	w.u.reset()
+	for k := range w.chunks {
+		c := &w.chunks[k]
+		switch {
+		case c.Encoding == chunk.Histogram || c.Encoding == chunk.FloatHistogram:
+			return errUnfit
+		case need == nil || need(c.MinTime, c.MaxTime):
+			err = w.u.addSamples(w.p.fn, c)
+		default:
+			err = w.u.addChunk(w.p.fn, &c.Stats)
+		}
+		if err != nil {
+			return err
+		}
+		if int64(len(w.u.t)) > w.budget.max {
+			return prom.ErrTooManySamples("query execution")
+		}
+	}
+	if w.u.mixed {
+		w.u.level()
+	}
+	switch w.p.fn {
+	case fnSelect, fnLast:
+		w.lasts(w.out)
+	case fnRate, fnIncrease, fnDelta:
+		w.rates(w.out)
+	case fnSum, fnAvg:
+		return w.sums(w.out)
+	case fnCount:
+		w.counts(w.out)
+	case fnMin, fnMax:
+		w.extremes(w.out)
+	case fnPresent:
+		w.presents(w.out)
+	}
+	return nil
+}
