@@ -60,7 +60,7 @@ type downPlanner struct {
 // source notes the days of a block that may be due.
 func (p *downPlanner) source(m block.Meta) {
 	day := Day.Milliseconds()
-	if int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
+	if !p.Force && int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
 		p.young = append(p.young, m)
 	}
 	last := min(chunk.BucketEnd(m.MaxTime, day), p.now-p.Grace.Milliseconds())

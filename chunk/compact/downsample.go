@@ -63,6 +63,7 @@ type downsampler struct {
 	old     int // the input that is replaced; -1: none
 	to      chunk.Downsampler
 	buckets []chunk.Stats
+	had     []chunk.Stats // the old block's, of the job's days
 }
 
 // due reports whether a time lies in one of the job's days.
@@ -73,7 +74,7 @@ func (d *downsampler) due(t int64) bool {
 
 // series writes the buckets of a series.
 func (d *downsampler) series(s block.Series) error {
-	d.in, d.buckets = d.in[:0], d.buckets[:0]
+	d.in, d.buckets, d.had = d.in[:0], d.buckets[:0], d.had[:0]
 	for _, c := range d.from {
 		if c.input != d.old {
 			d.in = append(d.in, c.Chunk)
@@ -83,16 +84,48 @@ func (d *downsampler) series(s block.Series) error {
 		if err != nil {
 			return fmt.Errorf("series %s: %w", s.Labels, err)
 		}
-		d.buckets = append(d.buckets, slices.DeleteFunc(kept, func(b chunk.Stats) bool { return d.due(b.MaxTime) })...)
+		for _, b := range kept {
+			if d.due(b.MaxTime) {
+				d.had = append(d.had, b)
+			} else {
+				d.buckets = append(d.buckets, b)
+			}
+		}
 	}
 	made, err := d.made()
 	if err != nil {
 		return fmt.Errorf("series %s: %w", s.Labels, err)
 	}
-	d.buckets = append(d.buckets, slices.DeleteFunc(made, func(b chunk.Stats) bool { return !d.due(b.MaxTime) })...)
+	d.buckets = d.fuller(d.buckets, slices.DeleteFunc(made, func(b chunk.Stats) bool { return !d.due(b.MaxTime) }))
 	slices.SortFunc(d.buckets, func(a, b chunk.Stats) int { return cmp.Compare(a.MaxTime, b.MaxTime) })
 	d.out = chunk.EncodeBuckets(d.out[:0], d.buckets, d.job.Resolution)
 	return d.w.Append(s, d.out)
+}
+
+// fuller appends the buckets that were made now to dst, and those that the old block had where they are of more samples: so
+// a day that has begun to expire does not lose its buckets to a late sample.
+func (d *downsampler) fuller(dst, made []chunk.Stats) []chunk.Stats {
+	for len(d.had) > 0 || len(made) > 0 {
+		var a, b int64 = math.MaxInt64, math.MaxInt64
+		if len(d.had) > 0 {
+			a = chunk.BucketEnd(d.had[0].MaxTime, d.job.Resolution)
+		}
+		if len(made) > 0 {
+			b = chunk.BucketEnd(made[0].MaxTime, d.job.Resolution)
+		}
+		if a < b || a == b && d.had[0].Samples > made[0].Samples {
+			dst = append(dst, d.had[0])
+		} else {
+			dst = append(dst, made[0])
+		}
+		if a <= b {
+			d.had = d.had[1:]
+		}
+		if b <= a {
+			made = made[1:]
+		}
+	}
+	return dst
 }
 
 // made returns the buckets of the chunks of the sources. A histogram beats a number at the same time, also here.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // batch is how many series a goroutine takes at a time.
@@ -17,8 +18,12 @@ const batch = 64
 
 // Aggregate returns the statistics of the float samples in [mint, maxt] (ms,
 // inclusive) of all series that the matchers select. Chunks that lie whole inside
-// are answered from their statistics, and only the others are decoded.
+// are answered from their statistics, and only the others are decoded. Where samples are no longer kept, buckets
+// answer that are not longer than the range.
 func (s *Store) Aggregate(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (chunk.Stats, error) {
+	if maxt > mint {
+		ctx = series.AllowResolution(ctx, max(series.Resolution(ctx), maxt-mint))
+	}
 	sel, err := s.Scan(ctx, mint, maxt, ms...)
 	if err != nil {
 		return chunk.NoStats(), err

@@ -157,8 +157,12 @@ func (s *Store) flushAll(ctx context.Context) error {
 func (s *Store) flush(ctx context.Context, t *table) error {
 	start := s.o.Now()
 	var made []*block.Block
+	generation := uint64(1)
+	for _, m := range s.metas() {
+		generation = max(generation, m.Generation+1)
+	}
 	for _, r := range s.ranges(t) {
-		b, err := s.writeBlock(ctx, t, r)
+		b, err := s.writeBlock(ctx, t, r, generation)
 		if err != nil {
 			for _, b := range made {
 				b.Release()
@@ -229,7 +233,7 @@ func (s *Store) ranges(t *table) []span {
 func (s *Store) blockDir(id ulid.ULID) string { return blockPath(s.blocksDir(), id) }
 
 // writeBlock writes the samples of a range as a block and opens it. It returns nil if there are none.
-func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Block, err error) {
+func (s *Store) writeBlock(ctx context.Context, t *table, r span, generation uint64) (_ *block.Block, err error) {
 	var w *block.Writer
 	defer func() {
 		if err != nil && w != nil {
@@ -266,7 +270,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span) (_ *block.Bloc
 	if w == nil {
 		return nil, nil
 	}
-	meta, err := w.Commit(block.Origin{})
+	meta, err := w.Commit(block.Origin{Generation: generation})
 	if err != nil {
 		return nil, err
 	}

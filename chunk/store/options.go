@@ -21,6 +21,7 @@ type Options struct {
 	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
 	Retention     time.Duration // how long samples are kept; 0 means for ever
 	RetentionSize int64         // bytes of blocks that are kept; 0 means all
+	Downsample    []Resolution  // from fine to coarse; nil means not to
 	Limits        series.Limits
 	DeviceLabel   string // the label that makes a shard key; "" means device_id
 	Exemplars     int    // how many are kept; 0 means 100,000, less than 0 none
@@ -37,9 +38,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CompactDuty == 0 {
 		o.CompactDuty = 0.5
-	}
-	if o.Compact.MaxRange == 0 && o.Retention > 0 {
-		o.Compact.MaxRange = max(o.Retention/10, 24*time.Hour) // blocks are dropped whole
 	}
 	if o.FlushAge == 0 {
 		o.FlushAge = 2 * time.Hour

@@ -97,12 +97,15 @@ func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(min
 	var buf [16]block.Row
 	rows := buf[:0]
 	for _, p := range h.parts {
+		if _, coarse := v.bounds[p.block]; coarse {
+			continue
+		}
 		if rows, err = p.block.Chunks(rows[:0], p.ord, mint, maxt); err != nil {
 			return nil, err
 		}
 		for _, r := range rows {
 			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
-			if need == nil || need(r.MinTime, r.MaxTime) {
+			if need == nil || need(r.MinTime, r.MaxTime) || v.bounds != nil && r.MinTime <= v.after {
 				if c, err = p.block.Chunk(r); err != nil {
 					return nil, err
 				}
@@ -112,9 +115,17 @@ func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(min
 	}
 	if h.ref != 0 {
 		for _, t := range v.tables {
-			if dst, err = t.Scan(dst, h.ref, mint, maxt, need); err != nil {
+			if dst, err = t.Scan(dst, h.ref, mint, maxt, v.needRaw(need)); err != nil {
 				return nil, err
 			}
+		}
+	}
+	if v.bounds != nil {
+		if dst, err = v.samplesAfter(dst, from); err != nil {
+			return nil, err
+		}
+		if dst, err = v.buckets(dst, h.parts, mint, maxt, need); err != nil {
+			return nil, err
 		}
 	}
 	byTime := func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) }
@@ -190,23 +201,24 @@ type entry struct {
 	labels labels.Labels
 }
 
-// entries finds the series of a Select, and the times that it is about.
-func (q *querier) entries(ctx context.Context, sorted bool, hints *storage.SelectHints, ms []*labels.Matcher) (es []entry, mint, maxt int64, err error) {
-	mint, maxt = q.mint, q.maxt
+// entries finds the series of a Select.
+func (q *querier) entries(ctx context.Context, sorted bool, hints *storage.SelectHints, ms []*labels.Matcher) (*seriesSet, error) {
+	s := &seriesSet{v: q.v, mint: q.mint, maxt: q.maxt, i: -1}
 	if hints != nil {
-		mint, maxt = max(mint, hints.Start), min(maxt, hints.End)
+		s.mint, s.maxt = max(s.mint, hints.Start), min(s.maxt, hints.End)
+		s.v = q.v.coarsenFor(series.Resolution(ctx), hints)
 	}
-	hits, err := q.v.find(ctx, mint, maxt, ms)
+	hits, err := s.v.find(ctx, s.mint, s.maxt, ms)
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, err
 	}
-	es = make([]entry, len(hits))
+	s.es = make([]entry, len(hits))
 	var b labels.ScratchBuilder
 	for i := range hits {
-		es[i] = entry{hits[i], q.v.labels(&hits[i], &b)}
+		s.es[i] = entry{hits[i], s.v.labels(&hits[i], &b)}
 	}
 	if sorted {
-		slices.SortFunc(es, func(a, b entry) int { return labels.Compare(a.labels, b.labels) })
+		slices.SortFunc(s.es, func(a, b entry) int { return labels.Compare(a.labels, b.labels) })
 	}
-	return es, mint, maxt, nil
+	return s, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // Selection is what matchers select of a consistent view, with random access by index. It may be used from
@@ -21,6 +22,7 @@ type Selection struct {
 // (ms, inclusive), in the order of a Querier that does not sort. The caller closes it.
 func (s *Store) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (*Selection, error) {
 	v := s.view()
+	v.coarsen(series.Resolution(ctx))
 	hits, err := v.find(ctx, mint, maxt, ms)
 	if err != nil {
 		v.close()

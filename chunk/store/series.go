@@ -18,11 +18,12 @@ type sampleQuerier struct{ querier }
 // Select returns the series that the matchers select, with their samples in the
 // querier's range, narrowed by the hints.
 func (q *sampleQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
-	es, mint, maxt, err := q.entries(ctx, sorted, hints, ms)
+	s, err := q.entries(ctx, sorted, hints, ms)
 	if err != nil {
 		return storage.ErrSeriesSet(err)
 	}
-	return &seriesSet{v: q.v, es: es, mint: mint, maxt: maxt, i: -1, only: hints != nil && hints.Func == "series"}
+	s.only = hints != nil && hints.Func == "series"
+	return s
 }
 
 // seriesSet passes over series that turn out to have no sample in the range.
@@ -225,11 +226,14 @@ type chunkQuerier struct{ querier }
 // Select returns the series that the matchers select, with whole chunks that
 // overlap the range. They do not overlap each other.
 func (q *chunkQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.ChunkSeriesSet {
-	es, mint, maxt, err := q.entries(ctx, sorted, hints, ms)
+	s, err := q.entries(ctx, sorted, nil, ms)
 	if err != nil {
 		return storage.ErrChunkSeriesSet(err)
 	}
-	return &chunkSet{seriesSet{v: q.v, es: es, mint: mint, maxt: maxt, i: -1}}
+	if hints != nil {
+		s.mint, s.maxt = max(s.mint, hints.Start), min(s.maxt, hints.End)
+	}
+	return &chunkSet{*s}
 }
 
 type chunkSet struct{ seriesSet }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type Store struct {
 	viewMu sync.Mutex // guards tables and blocks
 	tables []*table   // the active one first, then frozen ones from new to old
 	blocks []*block.Block
+	coarse []*block.Block // downsampled ones
 
 	broken  atomic.Bool   // the log failed; writes are refused until it is mended
 	stuck   atomic.Bool   // the last flush failed; writes are refused when memory is full
@@ -44,6 +46,9 @@ type Store struct {
 	merge   chan struct{} // a signal that blocks have changed
 	room    *sync.Cond    // on viewMu: a frozen memtable has gone
 	flushMu sync.Mutex    // one flush at a time
+
+	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty
+	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
 }
 
 // Open locks and opens a data folder, and replays its log. It returns when the
@@ -56,7 +61,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), registry: head.NewRegistry(), active: newTable(o.Now()),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
-		full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
+		empty: map[int64][]block.Coverage{}, full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}
 	s.room = sync.NewCond(&s.viewMu)
 	s.tables = []*table{s.active}
@@ -109,10 +114,10 @@ func (s *Store) Close() error {
 func (s *Store) closeBlocks() {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	for _, b := range s.blocks {
+	for _, b := range slices.Concat(s.blocks, s.coarse) {
 		b.Release()
 	}
-	s.blocks = nil
+	s.blocks, s.coarse = nil, nil
 }
 
 func signal(c chan struct{}) {

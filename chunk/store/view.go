@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/head"
 )
@@ -37,17 +38,26 @@ type view struct {
 	registry *head.Registry
 	tables   []*table
 	blocks   []*block.Block
+	coarse   []*block.Block // downsampled ones, which are not used before coarsen
+
+	bounds map[*block.Block]bounds   // of the downsampled ones in use
+	after  int64                     // with bounds: samples up to this time are not used
+	pick   func(chunk.Stats) float64 // with bounds: what stands for a bucket's samples, where samples are wanted
 }
 
 // view returns what there is now. The caller closes it.
 func (s *Store) view() *view {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	v := &view{registry: s.registry, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks)}
+	v := &view{registry: s.registry, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
+	v.pick = func(s chunk.Stats) float64 { return s.Last }
 	for _, t := range v.tables {
 		t.users.Add(1)
 	}
 	for _, b := range v.blocks {
+		b.Retain()
+	}
+	for _, b := range v.coarse {
 		b.Retain()
 	}
 	return v
@@ -58,7 +68,12 @@ func (v *view) close() {
 		t.release()
 	}
 	for _, b := range v.blocks {
+		if _, coarse := v.bounds[b]; !coarse {
+			b.Release()
+		}
+	}
+	for _, b := range v.coarse {
 		b.Release()
 	}
-	v.tables, v.blocks = nil, nil
+	v.tables, v.blocks, v.coarse = nil, nil, nil
 }

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/compact"
+)
+
+// runCompact merges and forgets when there is something to do.
+func (s *Store) runCompact(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		if err := s.Compact(ctx); err != nil && ctx.Err() == nil {
+			s.m.compactErrors.Inc()
+			s.o.Logger.Error("blocks could not be merged; nothing is lost, and the next try is in a minute", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.merge:
+		case <-tick.C:
+		}
+	}
+}
+
+// Compact applies retention, downsamples, and merges blocks until the plan has nothing more to do.
+func (s *Store) Compact(ctx context.Context) error {
+	return s.settle(ctx, s.o.Compact, s.o.CompactDuty)
+}
+
+// CompactAll merges everything that may become one block, without waiting for more, and as fast as it goes.
+func (s *Store) CompactAll(ctx context.Context) error {
+	o := s.o.Compact
+	o.Force = true
+	return s.settle(ctx, o, 1)
+}
+
+func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) error {
+	s.compactMu.Lock()
+	defer s.compactMu.Unlock()
+	for {
+		now := s.o.Now().UnixMilli()
+		if err := s.retain(now); err != nil {
+			return fmt.Errorf("retention: %w", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		done, err := s.downsample(ctx, now, o, duty)
+		if err != nil {
+			return fmt.Errorf("compact: %w", err)
+		}
+		if done {
+			continue
+		}
+		jobs := s.plan(now, o)
+		if len(jobs) == 0 {
+			return nil
+		}
+		if err := s.compact(ctx, jobs[0], duty); err != nil {
+			return fmt.Errorf("compact: %w", err)
+		}
+	}
+}
+
+// plan returns merges that are worth doing. Blocks are dropped whole, so that each is to be a small part of what its
+// resolution's retention keeps.
+func (s *Store) plan(now int64, o compact.Options) []compact.Job {
+	metas := s.metas()
+	for _, r := range s.resolutions() {
+		own := o
+		if own.MaxRange == 0 && r.Retention > 0 {
+			own.MaxRange = max(r.Retention/10, 24*time.Hour)
+		}
+		of := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool { return m.Resolution != r.Step.Milliseconds() })
+		if jobs := compact.Plan(of, now, own); len(jobs) > 0 {
+			return jobs
+		}
+	}
+	return nil
+}
+
+// retain removes what retention allows no longer.
+func (s *Store) retain(now int64) error {
+	metas := s.metas()
+	var gone []ulid.ULID
+	for i, r := range s.resolutions() {
+		own := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool {
+			return m.Resolution != r.Step.Milliseconds() || !s.downsampled(metas, m, i)
+		})
+		gone = append(gone, compact.Expired(own, now, r.Retention, 0)...)
+	}
+	left := slices.DeleteFunc(metas, func(m block.Meta) bool { return slices.Contains(gone, m.ULID) })
+	gone = append(gone, compact.Expired(left, now, 0, s.o.RetentionSize)...)
+	if len(gone) == 0 {
+		return nil
+	}
+	s.o.Logger.Info("removing blocks that retention allows no longer", "blocks", len(gone))
+	return s.remove(gone...)
+}
+
+// compact merges some blocks into one that takes their place.
+func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) error {
+	start := s.o.Now()
+	v := s.view()
+	defer v.close()
+	var in []*block.Block
+	for _, b := range slices.Concat(v.blocks, v.coarse) {
+		if slices.Contains(job.Blocks, b.Meta().ULID) {
+			in = append(in, b)
+		}
+	}
+	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: duty})
+	if err != nil {
+		return err
+	}
+	if err := s.replace(meta, job.Blocks...); err != nil {
+		return err
+	}
+	s.m.compact.Observe(s.o.Now().Sub(start).Seconds())
+	s.o.Logger.Info("merged blocks", "blocks", len(in), "block", meta.ULID, "samples", meta.Samples, "duration", s.o.Now().Sub(start))
+	return nil
+}
+
+// replace puts a new block into the place of others.
+func (s *Store) replace(meta block.Meta, old ...ulid.ULID) error {
+	b, err := s.openBlock(meta.ULID)
+	if err != nil {
+		return errors.Join(err, block.Remove(s.blockDir(meta.ULID)))
+	}
+	s.viewMu.Lock()
+	s.add(b)
+	s.viewMu.Unlock()
+	return s.remove(old...)
+}

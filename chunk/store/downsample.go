@@ -1,0 +1,71 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/compact"
+)
+
+// Resolution is a length of buckets that samples are downsampled to, and how long these are kept.
+type Resolution struct {
+	Step      time.Duration // divides 24 h, and is a multiple of the finer one's
+	Retention time.Duration // 0 means for ever
+}
+
+// resolutions are the samples, and what they are downsampled to, from fine to coarse.
+func (s *Store) resolutions() []Resolution {
+	return append([]Resolution{{0, s.o.Retention}}, s.o.Downsample...)
+}
+
+// downsampled reports whether a block of the i-th resolution is in blocks of the next one, and may expire: so nothing
+// is forgotten before its buckets are made.
+func (s *Store) downsampled(metas []block.Meta, m block.Meta, i int) bool {
+	if i == len(s.o.Downsample) {
+		return true
+	}
+	step := s.o.Downsample[i].Step.Milliseconds()
+	made := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool { return m.Resolution != step })
+	made = append(made, block.Meta{Origin: block.Origin{Covers: s.empty[step]}})
+	return compact.Covered(made, block.Coverage{Start: m.MinTime - 1, End: m.MaxTime, Generation: m.Generation})
+}
+
+// downsample does one job of downsampling, when there is one.
+func (s *Store) downsample(ctx context.Context, now int64, o compact.Options, duty float64) (done bool, err error) {
+	from := int64(0)
+	metas := s.metas()
+	for _, r := range s.o.Downsample {
+		to := r.Step.Milliseconds()
+		jobs := compact.PlanDownsample(metas, now, from, to, s.empty[to], o)
+		from = to
+		if len(jobs) == 0 {
+			continue
+		}
+		return true, s.downsampleJob(ctx, jobs[0], duty)
+	}
+	return false, nil
+}
+
+func (s *Store) downsampleJob(ctx context.Context, job compact.DownsampleJob, duty float64) error {
+	v := s.view()
+	defer v.close()
+	meta, err := compact.Downsample(ctx, job, slices.Concat(v.blocks, v.coarse), s.blocksDir(), compact.MergeOptions{Duty: duty})
+	var old []ulid.ULID
+	if job.Old != (ulid.ULID{}) {
+		old = append(old, job.Old)
+	}
+	if errors.Is(err, block.ErrEmpty) {
+		s.empty[job.Resolution] = append(s.empty[job.Resolution], job.Days...)
+		return s.remove(old...)
+	}
+	if err != nil {
+		return err
+	}
+	s.o.Logger.Info("downsampled", "resolution", time.Duration(job.Resolution)*time.Millisecond, "days", len(job.Days), "block", meta.ULID)
+	return s.replace(meta, old...)
+}
