@@ -15,16 +15,18 @@ import (
 // MinTime. They may overlap each other where samples came late. Their data is the
 // caller's.
 func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64) ([]chunk.Chunk, error) {
-	return m.scan(dst, ref, mint, maxt, nil, true)
+	var buf []byte
+	return m.scan(dst, &buf, ref, mint, maxt, nil, true)
 }
 
 // Scan is Chunks with data only where need says so of a chunk's times. Chunks that come with data have
 // no statistics but their times and counts, so that open chunks, which have none yet, are not decoded for them.
-func (m *Memtable) Scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
-	return m.scan(dst, ref, mint, maxt, need, false)
+// Their data is appended to buf.
+func (m *Memtable) Scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	return m.scan(dst, buf, ref, mint, maxt, need, false)
 }
 
-func (m *Memtable) scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool, measured bool) ([]chunk.Chunk, error) {
+func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool, measured bool) ([]chunk.Chunk, error) {
 	p := m.page(ref)
 	if p == nil {
 		return m.histogramChunks(dst, ref, mint, maxt)
@@ -39,7 +41,7 @@ func (m *Memtable) scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(
 		if c.MaxTime >= mint && c.MinTime <= maxt {
 			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
 			if need == nil || need(c.MinTime, c.MaxTime) {
-				out.Data = m.bytes(make([]byte, 0, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
+				out.Data = m.bytes(grown(buf, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
 			}
 			dst = append(dst, out)
 		}
@@ -47,7 +49,7 @@ func (m *Memtable) scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(
 	}
 	slices.Reverse(dst[from:])
 	if e.count > 0 && e.t >= mint {
-		open = m.open(e)
+		open = m.open(buf, e)
 	}
 	if e.nLate > 0 {
 		late = m.lateSamples(e, mint, maxt)
@@ -82,11 +84,34 @@ func (m *Memtable) scan(dst []chunk.Chunk, ref Ref, mint, maxt int64, need func(
 }
 
 // open copies the open chunk of an entry, with its times and count.
-func (m *Memtable) open(e *entry) chunk.Chunk {
-	c := chunk.Chunk{Stats: chunk.NoStats(), Encoding: chunk.XOR, Data: m.bytes(make([]byte, 0, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)}
+func (m *Memtable) open(buf *[]byte, e *entry) chunk.Chunk {
+	c := chunk.Chunk{Stats: chunk.NoStats(), Encoding: chunk.XOR}
+	c.Data = m.bytes(grown(buf, sizeOf(e.words, e.nacc)), e.count, e.words, e.head, e.acc, e.nacc)
 	c.MinTime, _ = binary.Varint(c.Data[2:]) // the first time stands behind the count
 	c.MaxTime, c.Samples = e.t, uint64(e.count)
 	return c
+}
+
+// grown takes n bytes of a buffer, and makes a new one when they are not there: what was taken before stays.
+func grown(buf *[]byte, n int) []byte {
+	if cap(*buf)-len(*buf) < n {
+		*buf = make([]byte, 0, max(n, 2*cap(*buf)))
+	}
+	from := len(*buf)
+	*buf = (*buf)[:from+n]
+	return (*buf)[from : from : from+n]
+}
+
+// Any reports whether there certainly is a sample of a series in [mint, maxt], without reading any: false says nothing.
+func (m *Memtable) Any(ref Ref, mint, maxt int64) bool {
+	p := m.page(ref)
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.entry(ref)
+	return e.count > 0 && mint <= e.t && e.t <= maxt
 }
 
 // lateSamples copies the late samples of an entry in [mint, maxt].

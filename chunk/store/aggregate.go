@@ -63,6 +63,7 @@ func (s *Store) Aggregate(ctx context.Context, mint, maxt int64, ms ...*labels.M
 // scratch is memory that a goroutine uses again.
 type scratch struct {
 	chunks []chunk.Chunk
+	data   []byte // of chunks
 	cols   chunk.Columns
 }
 
@@ -72,7 +73,8 @@ func (s *Selection) aggregate(sc *scratch, from, to int) (chunk.Stats, error) {
 	need := outside(s.mint, s.maxt)
 	for i := from; i < to; i++ {
 		var err error
-		if sc.chunks, err = s.Chunks(sc.chunks[:0], i, need); err != nil {
+		sc.data = sc.data[:0]
+		if sc.chunks, err = s.Chunks(sc.chunks[:0], &sc.data, i, need); err != nil {
 			return total, err
 		}
 		one := chunk.NoStats()

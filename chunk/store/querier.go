@@ -90,12 +90,13 @@ func (v *view) labels(h *hit, b *labels.ScratchBuilder) labels.Labels {
 
 // chunks appends the chunks of a series that overlap [mint, maxt] to dst, by MinTime. Data
 // of blocks lives as long as the view. Chunks come with data where need says so of their
-// times, with nil everywhere; those that come without have their statistics instead.
-func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+// times, with nil everywhere; those that come without have their statistics instead. Data
+// of memory is appended to buf.
+func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
-	var buf [16]block.Row
-	rows := buf[:0]
+	var few [16]block.Row
+	rows := few[:0]
 	for _, p := range h.parts {
 		if _, coarse := v.bounds[p.block]; coarse {
 			continue
@@ -115,7 +116,7 @@ func (v *view) chunks(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(min
 	}
 	if h.ref != 0 {
 		for _, t := range v.tables {
-			if dst, err = t.Scan(dst, h.ref, mint, maxt, v.needRaw(need)); err != nil {
+			if dst, err = t.Scan(dst, buf, h.ref, mint, maxt, v.needRaw(need)); err != nil {
 				return nil, err
 			}
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -53,20 +54,21 @@ func (s *Selection) AppendValues(dst []byte, i int, names ...string) []byte {
 
 // Chunks appends the chunks of series i that overlap the range to dst, in time order. They do not overlap each
 // other: where the stored ones do, they are merged by the rule of package chunk. Chunks come with data where
-// need says so of their times, with nil everywhere; those that come without have their statistics instead.
-func (s *Selection) Chunks(dst []chunk.Chunk, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
-	return s.v.disjoint(dst, &s.hits[i], s.mint, s.maxt, need)
+// need says so of their times, with nil everywhere; those that come without have their statistics instead. Data
+// that must be made is appended to buf.
+func (s *Selection) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	return s.v.disjoint(dst, buf, &s.hits[i], s.mint, s.maxt, need)
 }
 
 // disjoint is chunks with those merged that overlap each other.
-func (v *view) disjoint(dst []chunk.Chunk, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	from := len(dst)
-	dst, err := v.chunks(dst, h, mint, maxt, need)
+	dst, err := v.chunks(dst, buf, h, mint, maxt, need)
 	if err != nil || areDisjoint(dst[from:]) {
 		return dst, err
 	}
 	// Merged samples are in no statistics. This is rare: late data that no flush or merge has settled yet.
-	all, err := v.chunks(nil, h, mint, maxt, nil)
+	all, err := v.chunks(nil, buf, h, mint, maxt, nil)
 	if err != nil {
 		return dst[:from], err
 	}
@@ -101,4 +103,9 @@ func areDisjoint(cs []chunk.Chunk) bool {
 // outside says of the times of chunks whether they reach outside a range.
 func outside(mint, maxt int64) func(lo, hi int64) bool {
 	return func(lo, hi int64) bool { return lo < mint || hi > maxt }
+}
+
+// any reports whether a series certainly has a sample in a range, by what is known without reading: false says nothing.
+func (v *view) any(h *hit, mint, maxt int64) bool {
+	return h.ref != 0 && slices.ContainsFunc(v.tables, func(t *table) bool { return t.Any(h.ref, mint, maxt) })
 }

@@ -40,11 +40,16 @@ type seriesSet struct {
 func (s *seriesSet) Next() bool {
 	for s.i++; s.i < len(s.es) && s.err == nil; s.i++ {
 		e := &s.es[s.i]
+		if s.only && s.v.any(&e.hit, s.mint, s.maxt) {
+			s.cur = oneSeries{labels: e.labels}
+			return true
+		}
 		var need func(int64, int64) bool
 		if s.only {
-			need = outside(s.mint, s.maxt)
+			need = func(int64, int64) bool { return false }
 		}
-		cs, err := s.v.chunks(nil, &e.hit, s.mint, s.maxt, need)
+		var buf []byte
+		cs, err := s.v.chunks(nil, &buf, &e.hit, s.mint, s.maxt, need)
 		if err != nil {
 			s.err = err
 			return false

@@ -27,8 +27,8 @@ type Selection interface {
 	// AppendValues appends the values of some labels to dst, each followed by 0xff; one that is not there is empty.
 	AppendValues(dst []byte, i int, names ...string) []byte
 	// Chunks appends the chunks that overlap the range, disjoint and in time order: with data where need says
-	// so of their times, with nil everywhere, and the others with statistics.
-	Chunks(dst []chunk.Chunk, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error)
+	// so of their times, with nil everywhere, and the others with statistics. Data that must be made is appended to buf.
+	Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error)
 	Close()
 }
 

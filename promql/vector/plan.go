@@ -35,7 +35,16 @@ var functions = map[string]fn{
 }
 
 // drops says whether a function drops the metric's name.
-func (f fn) drops() bool { return f != fnSelect && f != fnLast }
+func (f fn) drops() bool { return !f.lasts() }
+
+// lasts says whether a function is about the last sample alone.
+func (f fn) lasts() bool { return f == fnSelect || f == fnLast }
+
+// ends says whether a function is about the first and the last sample.
+func (f fn) ends() bool { return f == fnRate || f == fnIncrease || f == fnDelta }
+
+// counts says whether a function needs to know how many samples there are.
+func (f fn) counts() bool { return f.ends() || f == fnAvg || f == fnCount }
 
 // plan is a subtree of a query that this package evaluates. It holds nothing of the store, so that
 // it could be sent to where the series are.

@@ -21,27 +21,34 @@ type units struct {
 	t []int64   // ms, of the last sample
 	v []float64 // a sample's value; of a chunk its last value, or what the function adds up
 
-	// Of each unit, unless all are samples.
+	// Of each unit, unless all are samples, and as far as the function needs it.
 	mixed bool
+	n     []uint64  // samples up to the end of this unit
 	t0    []int64   // of the first sample
 	f     []float64 // its value
-	n     []uint64  // samples up to the end of this unit
 }
 
 func (u *units) reset() {
-	u.t, u.v, u.t0, u.f, u.n = u.t[:0], u.v[:0], u.t0[:0], u.f[:0], u.n[:0]
+	u.t, u.v, u.n, u.t0, u.f = u.t[:0], u.v[:0], u.n[:0], u.t0[:0], u.f[:0]
 	u.mixed = false
 }
 
-// level gives the samples before a chunk the columns that only chunks need.
-func (u *units) level() {
+// level gives the samples before a chunk, or after the last, the columns that only chunks need.
+func (u *units) level(f fn) {
+	if !f.counts() {
+		return
+	}
 	total := uint64(0)
 	if len(u.n) > 0 {
 		total = u.n[len(u.n)-1]
 	}
-	for i := len(u.n); i < len(u.t); i++ {
+	from := len(u.n)
+	for range u.t[from:] {
 		total++
-		u.t0, u.f, u.n = append(u.t0, u.t[i]), append(u.f, u.v[i]), append(u.n, total)
+		u.n = append(u.n, total)
+	}
+	if f.ends() {
+		u.t0, u.f = append(u.t0, u.t[from:]...), append(u.f, u.v[from:]...)
 	}
 }
 
@@ -72,7 +79,7 @@ func (u *units) count(lo, hi int) int {
 
 // addChunk adds a chunk by its statistics.
 func (u *units) addChunk(f fn, s *chunk.Stats) error {
-	if s.Stale > 0 && f != fnSum && f != fnAvg && f != fnMin && f != fnMax && f != fnCount && f != fnPresent {
+	if s.Stale > 0 && (f.ends() || f.lasts()) {
 		return errCoarse // the times of First and Last are not known
 	}
 	if s.Count() == 0 {
@@ -94,14 +101,19 @@ func (u *units) addChunk(f fn, s *chunk.Stats) error {
 			return errCoarse
 		}
 	}
-	u.level()
+	u.level(f)
 	u.mixed = true
-	total := s.Count()
-	if k := len(u.n); k > 0 {
-		total += u.n[k-1]
-	}
 	u.t, u.v = append(u.t, s.MaxTime), append(u.v, v)
-	u.t0, u.f, u.n = append(u.t0, s.MinTime), append(u.f, s.First), append(u.n, total)
+	if f.counts() {
+		total := s.Count()
+		if k := len(u.n); k > 0 {
+			total += u.n[k-1]
+		}
+		u.n = append(u.n, total)
+	}
+	if f.ends() {
+		u.t0, u.f = append(u.t0, s.MinTime), append(u.f, s.First)
+	}
 	return nil
 }
 

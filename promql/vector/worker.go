@@ -19,6 +19,7 @@ type worker struct {
 
 	u       units
 	chunks  []chunk.Chunk
+	data    []byte // of chunks
 	queue   []int32
 	resets  []int32
 	sum     []float64 // from the beginning
@@ -46,7 +47,7 @@ func (b *budget) take(n int) error {
 func newWorker(p *plan, sel Selection, b *budget, has []bool) *worker {
 	w := &worker{p: p, sel: sel, budget: b, has: has, names: p.newNames(), out: make([]float64, p.grid.n)}
 	w.need = p.grid.cut
-	if p.fn == fnSelect || p.fn == fnLast {
+	if p.fn.lasts() {
 		w.need = p.grid.cutAbove // what is cut below still ends as it ends
 	}
 	return w
@@ -76,7 +77,8 @@ func (w *worker) series(i int) (int, error) {
 
 // evaluate reads the series with data where need says so, with nil everywhere.
 func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
-	if w.chunks, err = w.sel.Chunks(w.chunks[:0], i, need); err != nil {
+	w.data = w.data[:0]
+	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, need); err != nil {
 		return err
 	}
 	w.u.reset()
@@ -98,7 +100,7 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 		}
 	}
 	if w.u.mixed {
-		w.u.level()
+		w.u.level(w.p.fn)
 	}
 	switch w.p.fn {
 	case fnSelect, fnLast:
