@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/stats"
 
+	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/promql/cost"
 )
 
@@ -96,7 +97,11 @@ func (a *API) run(r *http.Request, limit int, build build) (reply, error) {
 	if err := cost.Text(text); err != nil {
 		return reply{}, badParam("query", err)
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	resolution, err := resolutionParam(r)
+	if err != nil {
+		return reply{}, err
+	}
+	ctx, cancel := context.WithTimeout(series.AllowResolution(r.Context(), resolution), timeout)
 	defer cancel()
 	perStep := r.Form.Get("stats") == "all"
 	q, err := build(ctx, prom.NewPrometheusQueryOpts(perStep, lookback, nil), text)
@@ -129,6 +134,23 @@ func (a *API) run(r *http.Request, limit int, build build) (reply, error) {
 	}
 	rep.data = func(e *encoder) { e.queryData(value, st) }
 	return rep, nil
+}
+
+// resolutionParam reads max_source_resolution, which Thanos has too: how long the buckets may be that answer where samples are
+// no longer kept, in ms. Without it, or with auto, those may that the query's step allows.
+func resolutionParam(r *http.Request) (int64, error) {
+	s := r.Form.Get("max_source_resolution")
+	if s == "" || s == "auto" {
+		return 0, nil
+	}
+	d, err := parseDuration(s)
+	if err == nil && d < 0 {
+		err = errors.New("it is negative")
+	}
+	if err != nil {
+		return 0, badParam("max_source_resolution", err)
+	}
+	return d.Milliseconds(), nil
 }
 
 // lookbackParam reads lookback_delta; 0 means the engine's own.

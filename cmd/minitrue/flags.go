@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/exporter-toolkit/web"
 	"github.com/spf13/pflag"
+
+	"github.com/minitrue/minitrue/chunk/store"
 )
 
 // flags are the command line as it was given; settle fills in what follows from it.
@@ -23,6 +25,7 @@ type flags struct {
 	Mode, NodeID, Listen, MQTTListen, Broker, DataDir string
 	Port, TCPPort                                     int
 	WALSync, Retention, RetentionSize, MemtableSize   string
+	Retention5m, Retention1h                          string
 	Config, WebConfig, LogLevel, LogFormat            string
 	MaxFuture, QueryTimeout, Lookback                 time.Duration
 	QueryConcurrency, QueryMaxSamples                 int
@@ -32,6 +35,7 @@ type flags struct {
 	level         slog.Level
 	walInterval   time.Duration
 	retention     time.Duration
+	downsample    []store.Resolution
 	retentionSize int64
 	memtableSize  int64
 	config        config
@@ -51,6 +55,8 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.DataDir, "data-dir", "./data", "folder of all data")
 	s.StringVar(&f.WALSync, "wal-sync", "commit", "when the log is synced: commit (before anything is acknowledged) or interval (every 200 ms; a power cut may lose that much)")
 	s.StringVar(&f.Retention, "retention", "0", "how long samples are kept, such as 90d or 2y; 0 means for ever")
+	s.StringVar(&f.Retention5m, "retention-5m", "", "how long statistics of 5 minutes are kept, such as 1y; 0 means for ever, empty that none are made")
+	s.StringVar(&f.Retention1h, "retention-1h", "", "how long statistics of an hour are kept, such as 10y; 0 means for ever, empty that none are made")
 	s.StringVar(&f.RetentionSize, "retention-size", "0", "how much room blocks may take, such as 50GB; 0 means all there is")
 	s.StringVar(&f.MemtableSize, "memtable-size", "128MB", "how much memory recent samples take before they are written to a block")
 	s.StringVar(&f.Config, "config", "", "YAML file with limits and MQTT users")
@@ -79,7 +85,9 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		{"log-format", func() error { return oneOf(f.LogFormat, "text", "json") }},
 		{"log-level", func() error { return f.level.UnmarshalText([]byte(f.LogLevel)) }},
 		{"wal-sync", f.settleSync},
-		{"retention", f.settleRetention},
+		{"retention", func() error { f.retention, err = age(f.Retention); return err }},
+		{"retention-5m", func() error { return f.addResolution(5*time.Minute, f.Retention5m) }},
+		{"retention-1h", func() error { return f.addResolution(time.Hour, f.Retention1h) }},
 		{"retention-size", func() error { f.retentionSize, err = size(f.RetentionSize); return err }},
 		{"memtable-size", f.settleMemtable},
 		{"port", func() error { return port(f.Port) }},
@@ -130,13 +138,30 @@ func (f *flags) settleSync() error {
 	return oneOf(f.WALSync, "commit", "interval")
 }
 
-func (f *flags) settleRetention() error {
-	if f.Retention == "0" {
+// age reads how long something is kept; 0 is for ever.
+func age(s string) (time.Duration, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	d, err := model.ParseDuration(s)
+	return time.Duration(d), err
+}
+
+// addResolution adds a resolution to downsample to. It is of use only when it is kept longer than what is finer.
+func (f *flags) addResolution(step time.Duration, retention string) error {
+	if retention == "" {
 		return nil
 	}
-	d, err := model.ParseDuration(f.Retention)
-	f.retention = time.Duration(d)
-	return err
+	d, err := age(retention)
+	if err != nil {
+		return err
+	}
+	finer := f.retention
+	if n := len(f.downsample); n > 0 {
+		finer = f.downsample[n-1].Retention
+	}
+	f.downsample = append(f.downsample, store.Resolution{Step: step, Retention: d})
+	return check(finer > 0 && (d == 0 || d > finer), "%s is not longer than what is finer is kept", retention)
 }
 
 func (f *flags) settleMemtable() (err error) {

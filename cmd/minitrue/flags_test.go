@@ -3,11 +3,14 @@ package main
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/minitrue/minitrue/chunk/store"
 )
 
 // settled reads a command line as the command does.
@@ -75,6 +78,10 @@ func TestSettleValues(t *testing.T) {
 	if got := f.given["retention-size"]; got != "50GB" {
 		t.Errorf("status/flags shows retention-size %q", got)
 	}
+	f, err = settled("--retention=30d", "--retention-5m=1y", "--retention-1h=0")
+	if want := []store.Resolution{{Step: 5 * time.Minute, Retention: 365 * 24 * time.Hour}, {Step: time.Hour}}; err != nil || !slices.Equal(f.downsample, want) {
+		t.Errorf("resolutions %+v, %v; want %+v", f.downsample, err, want)
+	}
 	if f, err = settled("--retention=0", "--retention-size=0", "--mode=ingestion"); err != nil || f.retention != 0 || f.retentionSize != 0 || !f.ingests() || f.queries() {
 		t.Errorf("%+v, %v", f, err)
 	}
@@ -85,6 +92,8 @@ func TestSettleRefuses(t *testing.T) {
 	rows := []struct{ arg, want string }{
 		{"--mode=both", `--mode: "both" is not one of ingestion, query, all`},
 		{"--mode=", "--mode: "},
+		{"--retention=1y --retention-5m=30d", "--retention-5m: 30d is not longer than what is finer is kept"},
+		{"--retention-1h=1y", "--retention-1h: 1y is not longer than what is finer is kept"},
 		{"--log-format=xml", "--log-format: "},
 		{"--log_level=loud", "--log-level: "},
 		{"--wal-sync=never", "--wal-sync: "},

@@ -45,6 +45,7 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 		MemtableBytes: f.memtableSize,
 		Retention:     f.retention,
 		RetentionSize: f.retentionSize,
+		Downsample:    f.downsample,
 		DeviceLabel:   f.DeviceLabel,
 		Limits:        series.Limits{Labels: f.config.Limits.Labels, Name: f.config.Limits.LabelNameBytes, Value: f.config.Limits.LabelValueBytes},
 		Logger:        log,

@@ -62,6 +62,20 @@ type plan struct {
 	without bool
 }
 
+// resolution is the length (ms) of buckets that answer as samples do where these are no longer kept: those that fit into
+// steps and windows. A single point of a selector allows none.
+func (p *plan) resolution() int64 {
+	switch {
+	case p.fn == fnSelect && p.grid.n == 1:
+		return 0
+	case p.fn == fnSelect:
+		return p.grid.step
+	case p.grid.n == 1:
+		return p.grid.back
+	}
+	return min(p.grid.step, p.grid.back)
+}
+
 // steps are the times at which a statement is evaluated.
 type steps struct {
 	start, step int64 // ms

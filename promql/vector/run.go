@@ -13,6 +13,8 @@ import (
 	prom "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/schema"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/minitrue/minitrue/chunk/series"
 )
 
 const (
@@ -40,6 +42,7 @@ type answer struct {
 // evaluate evaluates a plan over what is stored.
 func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, error) {
 	mint, maxt := p.grid.span()
+	ctx = series.AllowResolution(ctx, max(series.Resolution(ctx), p.resolution()))
 	sel, err := e.source.Scan(ctx, mint, maxt, p.matchers...)
 	if err != nil {
 		return nil, err
