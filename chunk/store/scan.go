@@ -35,6 +35,9 @@ func (s *Store) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 // Close lets go of the view.
 func (s *Selection) Close() { s.v.close() }
 
+// Coarse says whether buckets stand for samples that are no longer kept.
+func (s *Selection) Coarse() bool { return s.v.bounds != nil }
+
 // Len is the number of series.
 func (s *Selection) Len() int { return len(s.hits) }
 

@@ -29,6 +29,8 @@ type Selection interface {
 	// Chunks appends the chunks that overlap the range, disjoint and in time order: with data where need says
 	// so of their times, with nil everywhere, and the others with statistics. Data that must be made is appended to buf.
 	Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error)
+	// Coarse says whether buckets stand for samples that are no longer kept.
+	Coarse() bool
 	Close()
 }
 

@@ -117,6 +117,24 @@ func (u *units) addChunk(f fn, s *chunk.Stats) error {
 	return nil
 }
 
+// addBucket adds a bucket. Of one that a window cuts everything counts at the time of its last sample.
+func (u *units) addBucket(p *plan, s *chunk.Stats) error {
+	one := *s
+	if p.grid.cut(s.MinTime, s.MaxTime) {
+		if one.MinTime = s.MaxTime; p.fn.ends() {
+			one.First, one.Increase, one.Samples, one.Stale = s.Last, 0, 1, 0
+		}
+	}
+	if p.fn.lasts() || p.fn == fnDelta {
+		one.Stale = 0
+		one.Samples = s.Count()
+	}
+	if err := u.addChunk(p.fn, &one); err != nil {
+		return errUnfit
+	}
+	return nil
+}
+
 // addSamples decodes a chunk. A selector needs to know of stale markers, and all others pass over them.
 func (u *units) addSamples(f fn, c *chunk.Chunk) error {
 	from := len(u.t)

@@ -2,6 +2,7 @@ package vector
 
 import (
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -77,8 +78,7 @@ func (w *worker) series(i int) (int, error) {
 
 // evaluate reads the series with data where need says so, with nil everywhere.
 func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
-	w.data = w.data[:0]
-	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, need); err != nil {
+	if err := w.read(i, need); err != nil {
 		return err
 	}
 	w.u.reset()
@@ -87,6 +87,8 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 		switch {
 		case c.Encoding == chunk.Histogram || c.Encoding == chunk.FloatHistogram:
 			return errUnfit
+		case c.Encoding == chunk.Downsampled:
+			err = w.u.addBucket(w.p, &c.Stats)
 		case need == nil || need(c.MinTime, c.MaxTime):
 			err = w.u.addSamples(w.p.fn, c)
 		default:
@@ -117,4 +119,29 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 		w.presents(w.out)
 	}
 	return nil
+}
+
+// read reads the chunks of a series with data where need says so, with nil everywhere. Buckets that stand for samples
+// which are no longer kept come with their statistics always: no sample would say as much.
+func (w *worker) read(i int, need func(mint, maxt int64) bool) (err error) {
+	w.data = w.data[:0]
+	if !w.sel.Coarse() {
+		w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, need)
+		return err
+	}
+	never := func(int64, int64) bool { return false }
+	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, never); err != nil {
+		return err
+	}
+	n := slices.IndexFunc(w.chunks, func(c chunk.Chunk) bool { return c.Encoding != chunk.Downsampled })
+	if n < 0 {
+		return nil
+	}
+	from := w.chunks[n].MinTime
+	all, err := w.sel.Chunks(nil, &w.data, i, need)
+	after := slices.IndexFunc(all, func(c chunk.Chunk) bool { return c.MinTime >= from })
+	if err == nil && after >= 0 {
+		w.chunks = append(w.chunks[:n], all[after:]...)
+	}
+	return err
 }
