@@ -96,8 +96,7 @@ func (u *units) addChunk(f fn, s *chunk.Stats) error {
 	case fnMax:
 		v = s.Max
 	case fnRate, fnIncrease:
-		// Without a reset the sum of all steps is what the ends say, but for rounding.
-		if rise := s.Last - s.First; !(math.Abs(s.Increase-rise) <= 1e-12*rise) {
+		if !steady(s) {
 			return errCoarse
 		}
 	}
@@ -117,22 +116,28 @@ func (u *units) addChunk(f fn, s *chunk.Stats) error {
 	return nil
 }
 
-// addBucket adds a bucket. Of one that a window cuts everything counts at the time of its last sample.
+// addBucket adds a bucket. Of one that a window cuts everything counts at the time of its last sample, and a counter that
+// was reset within one is known by its last sample alone.
 func (u *units) addBucket(p *plan, s *chunk.Stats) error {
 	one := *s
-	if p.grid.cut(s.MinTime, s.MaxTime) {
-		if one.MinTime = s.MaxTime; p.fn.ends() {
-			one.First, one.Increase, one.Samples, one.Stale = s.Last, 0, 1, 0
-		}
+	one.Samples, one.Stale = s.Count(), 0
+	cut := p.grid.cut(s.MinTime, s.MaxTime)
+	if cut {
+		one.MinTime = s.MaxTime
 	}
-	if p.fn.lasts() || p.fn == fnDelta {
-		one.Stale = 0
-		one.Samples = s.Count()
+	if p.fn.ends() && (cut || !steady(s)) {
+		one.MinTime, one.First, one.Increase, one.Samples = s.MaxTime, s.Last, 0, 1
 	}
 	if err := u.addChunk(p.fn, &one); err != nil {
 		return errUnfit
 	}
 	return nil
+}
+
+// steady says whether a counter was not reset: the sum of all its steps then is what the ends say, but for rounding.
+func steady(s *chunk.Stats) bool {
+	rise := s.Last - s.First
+	return math.Abs(s.Increase-rise) <= 1e-12*rise
 }
 
 // addSamples decodes a chunk. A selector needs to know of stale markers, and all others pass over them.
