@@ -48,7 +48,8 @@ func (s *selection) run(ms []*labels.Matcher) ([]uint32, error) {
 		if !t.known && (!s.some || int(t.to-t.from) <= len(s.ords)/8) {
 			s.learn(t)
 		}
-		if s.some && (!t.known || t.length > 8*len(s.ords)) {
+		// To look up a series' labels costs as much as to read some sixty entries of a list.
+		if s.some && (!t.known || t.length > 64*len(s.ords)) {
 			s.filter(*t)
 		} else if err := s.apply(*t); err != nil {
 			return nil, err
