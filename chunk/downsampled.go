@@ -119,6 +119,12 @@ func (c Chunk) AppendBuckets(dst []Stats) ([]Stats, error) {
 	return dst, nil
 }
 
+// resolution is the length of a Downsampled chunk's buckets, ms.
+func (c *Chunk) resolution() int64 {
+	n, _ := binary.Uvarint(c.Data)
+	return int64(n)
+}
+
 // appendLast appends the last sample of each bucket to dst.
 func (c *Chunk) appendLast(dst *Columns) error {
 	buckets, err := c.AppendBuckets(nil)

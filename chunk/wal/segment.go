@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"os"
 )
 
 // open starts segment n. The caller holds commit, or is alone.
@@ -88,18 +87,6 @@ func (w *WAL) Rotate() (uint64, error) {
 		return 0, err
 	}
 	return w.number, nil
-}
-
-// Drop removes all segments below number n.
-func (w *WAL) Drop(n uint64) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for ; w.first < n; w.first++ {
-		if err := os.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("drop log segment: %w", err)
-		}
-	}
-	return syncDir(w.dir)
 }
 
 // Size is how many bytes the log has on disk, about: full segments and what is in the open one.

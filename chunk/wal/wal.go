@@ -95,6 +95,9 @@ func Open(dir string, o Options, replay func(segment uint64, typ Type, rec []byt
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	w := &WAL{dir: dir, o: o, m: newMetrics(o.Registerer)}
+	if ns, err = w.finishDrop(ns); err != nil {
+		return nil, err
+	}
 	if ns, err = w.dropUnborn(ns); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,81 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+)
+
+// dropFile says which segments are to be removed. It is durable before the first of them goes: a crash in between must
+// not leave some, since their records refer to those before.
+const dropFile = "dropped"
+
+// Drop removes all segments below number n.
+func (w *WAL) Drop(n uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.first >= n {
+		return nil
+	}
+	if err := writeDrop(w.dir, n); err != nil {
+		return fmt.Errorf("drop log segments: %w", err)
+	}
+	for ; w.first < n; w.first++ {
+		if err := os.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("drop log segment: %w", err)
+		}
+	}
+	return syncDir(w.dir)
+}
+
+func dropLine(n uint64) string {
+	s := fmt.Sprintf("%d", n)
+	return fmt.Sprintf("%s %08x\n", s, crc32.Checksum([]byte(s), castagnoli))
+}
+
+func writeDrop(dir string, n uint64) error {
+	tmp := filepath.Join(dir, dropFile+".tmp")
+	f, err := os.Create(tmp)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(dropLine(n))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, dropFile)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// finishDrop removes what an interrupted Drop left.
+func (w *WAL) finishDrop(ns []uint64) ([]uint64, error) {
+	path := filepath.Join(w.dir, dropFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return ns, nil
+	}
+	var end uint64
+	if err == nil {
+		if _, serr := fmt.Sscanf(string(b), "%d ", &end); serr != nil || end == 0 || string(b) != dropLine(end) {
+			err = errors.New("checksum mismatch; remove the file: if the log then does not open, its oldest segments were about to go")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open log: read %s: %w", path, err)
+	}
+	w.number = end - 1 // whatever is left, no new segment is one of those
+	for len(ns) > 0 && ns[0] < end {
+		if err := os.Remove(w.path(ns[0])); err != nil {
+			return nil, fmt.Errorf("open log: %w", err)
+		}
+		ns = ns[1:]
+	}
+	return ns, syncDir(w.dir)
+}
