@@ -24,7 +24,7 @@ func Downsample(ctx context.Context, job DownsampleJob, open []*block.Block, roo
 		return block.Meta{}, fmt.Errorf("downsample: %w", err)
 	}
 	d := downsampler{
-		merger: merger{w: w, cut: chunk.Rewriter{Window: chunk.Span}, duty: cmp.Or(o.Duty, 1)},
+		merger: merger{w: w, cut: chunk.Rewriter{Window: chunk.Span}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted},
 		job:    job, old: -1, to: chunk.Downsampler{Resolution: job.Resolution},
 	}
 	d.emit = d.series
@@ -46,6 +46,9 @@ func Downsample(ctx context.Context, job DownsampleJob, open []*block.Block, roo
 		}
 		origin.Seq = min(origin.Seq, meta.Seq)
 		d.ins = append(d.ins, in)
+	}
+	if o.Deleted != nil {
+		origin.Seq = o.Seq
 	}
 	if err := d.run(ctx); err != nil {
 		return block.Meta{}, errors.Join(fmt.Errorf("downsample: %w", err), w.Abort())

@@ -18,10 +18,12 @@ import (
 
 // MergeOptions are for Merge. The zero value is usable.
 type MergeOptions struct {
-	Writer block.WriterOptions
-	Level  int           // of the new block; 0 means one more than the greatest of the blocks
-	Window time.Duration // chunks may be as long as this, where samples are rare; 0 means chunk.Span
-	Duty   float64       // the part of its time that it works, so that ingest has the rest; 0 means 1
+	Writer  block.WriterOptions
+	Level   int                                               // of the new block; 0 means one more than the greatest of the blocks
+	Window  time.Duration                                     // chunks may be as long as this, where samples are rare; 0 means chunk.Span
+	Seq     uint64                                            // deletes up to this number are applied by Deleted
+	Deleted func(b *block.Block, ord uint32) []chunk.Interval // what is deleted of a series of a block; nil means nothing
+	Duty    float64                                           // the part of its time that it works, so that ingest has the rest; 0 means 1
 }
 
 // forgetEvery is how many bytes of chunks are read before their pages are given back.
@@ -39,7 +41,7 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
-	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1)}
+	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted}
 	m.emit = m.merged
 	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64, Resolution: blocks[0].Meta().Resolution}
 	if origin.Resolution > 0 {
@@ -55,6 +57,9 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 			origin.Level = max(origin.Level, meta.Level+1)
 		}
 		m.ins = append(m.ins, input{b: b, n: uint32(meta.Series), mint: math.MinInt64, maxt: math.MaxInt64})
+	}
+	if o.Deleted != nil {
+		origin.Seq = o.Seq
 	}
 	slices.SortFunc(origin.Parents, ulid.ULID.Compare)
 	if err := m.run(ctx); err != nil {
@@ -80,6 +85,7 @@ type merger struct {
 	emit func(block.Series) error // writes a series, whose chunks are in from
 
 	resolution int64 // of downsampled blocks, ms
+	deleted    func(*block.Block, uint32) []chunk.Interval
 
 	ins  []input
 	sb   labels.ScratchBuilder
@@ -197,13 +203,22 @@ func (m *merger) collect(i int) (err error) {
 	if m.rows, err = in.b.Chunks(m.rows[:0], in.ord, in.mint, in.maxt); err != nil {
 		return err
 	}
+	var gone []chunk.Interval
+	if m.deleted != nil {
+		gone = m.deleted(in.b, in.ord)
+	}
 	for _, r := range m.rows {
 		c, err := in.b.Chunk(r)
 		if err != nil {
 			return err
 		}
 		m.read += len(c.Data) + len(c.Times)
-		m.from = append(m.from, sourced{c, i})
+		if m.out, err = chunk.Without(m.out[:0], c, gone); err != nil {
+			return err
+		}
+		for _, c := range m.out {
+			m.from = append(m.from, sourced{c, i})
+		}
 	}
 	return nil
 }

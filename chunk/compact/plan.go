@@ -89,6 +89,17 @@ func (p *planner) plan(live []block.Meta) {
 	}
 }
 
+// RangeOf is the shortest range that holds a block whole, and the longest one when none does.
+func RangeOf(m block.Meta, o Options) time.Duration {
+	o = o.withDefaults()
+	for _, r := range o.Ranges {
+		if within(m, r) {
+			return r
+		}
+	}
+	return o.Ranges[len(o.Ranges)-1]
+}
+
 type planner struct {
 	Options
 	now  int64

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,6 +95,9 @@ func (s *Store) remove(ids ...ulid.ULID) error {
 		b.Release()
 		return true
 	}
+	masks := maps.Clone(s.masks)
+	maps.DeleteFunc(masks, func(b *block.Block, _ mask) bool { return slices.Contains(ids, b.Meta().ULID) })
+	s.masks = masks
 	s.blocks, s.coarse = slices.DeleteFunc(s.blocks, gone), slices.DeleteFunc(s.coarse, gone)
 	s.viewMu.Unlock()
 	var errs []error

@@ -80,12 +80,14 @@ func (v *view) buckets(dst []chunk.Chunk, parts []part, mint, maxt int64, need f
 		}
 		all = all[:0]
 		for _, r := range rows {
-			c, err := p.block.Chunk(r)
+			left, err := appendLeft(nil, p.block, r, v.deleted(p))
 			if err != nil {
 				return nil, err
 			}
-			if all, err = c.AppendBuckets(all); err != nil {
-				return nil, err
+			for _, c := range left {
+				if all, err = c.AppendBuckets(all); err != nil {
+					return nil, err
+				}
 			}
 		}
 		for _, s := range all {

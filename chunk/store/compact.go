@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,7 +64,10 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 		}
 		jobs := s.plan(now, o)
 		if len(jobs) == 0 {
-			return nil
+			jobs = s.planDeletes(now, o)
+		}
+		if len(jobs) == 0 {
+			return s.forgetTombstones()
 		}
 		if err := s.compact(ctx, jobs[0], duty); err != nil {
 			return fmt.Errorf("compact: %w", err)
@@ -86,6 +90,22 @@ func (s *Store) plan(now int64, o compact.Options) []compact.Job {
 		}
 	}
 	return nil
+}
+
+// planDeletes returns the blocks that hold what was deleted a while ago, or much of it, each to be written anew.
+func (s *Store) planDeletes(now int64, o compact.Options) (jobs []compact.Job) {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for b, m := range s.masks {
+		meta := b.Meta()
+		much := slices.ContainsFunc(m, func(h hidden) bool {
+			return h.ords == nil || 4*uint64(len(h.ords)) >= meta.Series
+		})
+		if o.Force || much || int64(meta.ULID.Time())+cmp.Or(o.Quiet, time.Hour).Milliseconds() <= now {
+			jobs = append(jobs, compact.Job{Blocks: []ulid.ULID{meta.ULID}, Range: compact.RangeOf(meta, o)})
+		}
+	}
+	return jobs
 }
 
 // retain removes what retention allows no longer.
@@ -118,7 +138,10 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 			in = append(in, b)
 		}
 	}
-	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: duty})
+	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
+	if errors.Is(err, block.ErrEmpty) {
+		return s.remove(job.Blocks...)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,8 +159,9 @@ func (s *Store) replace(meta block.Meta, old ...ulid.ULID) error {
 	if err != nil {
 		return errors.Join(err, block.Remove(s.blockDir(meta.ULID)))
 	}
-	s.viewMu.Lock()
-	s.add(b)
-	s.viewMu.Unlock()
+	if err := s.publish(b); err != nil {
+		b.Release()
+		return errors.Join(err, block.Remove(s.blockDir(meta.ULID)))
+	}
 	return s.remove(old...)
 }

@@ -57,6 +57,25 @@ func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
 	x.next = (x.next + 1) % x.max
 }
 
+// delete removes the exemplars in [mint, maxt] of the series that the matchers select, and returns how many.
+func (x *exemplars) delete(mint, maxt int64, ms []*labels.Matcher) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	kept := slices.DeleteFunc(append(slices.Clone(x.ring[x.next:]), x.ring[:x.next]...), func(e oneExemplar) bool {
+		return mint <= e.Ts && e.Ts <= maxt && selects(ms, e.labels)
+	})
+	n := len(x.ring) - len(kept)
+	if n == 0 {
+		return 0
+	}
+	x.ring, x.next = kept, 0
+	clear(x.newest)
+	for _, e := range kept {
+		x.newest[e.ref] = e.Exemplar
+	}
+	return n
+}
+
 // all returns the exemplars from old to new.
 func (x *exemplars) all() []oneExemplar {
 	x.mu.Lock()

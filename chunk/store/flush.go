@@ -123,13 +123,7 @@ func (s *Store) due() bool {
 
 // Flush writes everything in memory to blocks.
 func (s *Store) Flush(ctx context.Context) error {
-	s.gate.Lock()
-	var err error
-	if s.active.Samples() > 0 {
-		err = s.exchange()
-	}
-	s.gate.Unlock()
-	if err != nil {
+	if err := s.freeze(false); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return s.flushAll(ctx)
@@ -139,6 +133,11 @@ func (s *Store) Flush(ctx context.Context) error {
 func (s *Store) flushAll(ctx context.Context) error {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
+	return s.flushFrozen(ctx)
+}
+
+// flushFrozen is flushAll for one who holds flushMu.
+func (s *Store) flushFrozen(ctx context.Context) error {
 	for {
 		s.viewMu.Lock()
 		n := len(s.tables)
@@ -157,12 +156,12 @@ func (s *Store) flushAll(ctx context.Context) error {
 func (s *Store) flush(ctx context.Context, t *table) error {
 	start := s.o.Now()
 	var made []*block.Block
-	generation := uint64(1)
+	origin := block.Origin{Generation: 1, Seq: s.seq()}
 	for _, m := range s.metas() {
-		generation = max(generation, m.Generation+1)
+		origin.Generation = max(origin.Generation, m.Generation+1)
 	}
 	for _, r := range s.ranges(t) {
-		b, err := s.writeBlock(ctx, t, r, generation)
+		b, err := s.writeBlock(ctx, t, r, origin)
 		if err != nil {
 			for _, b := range made {
 				b.Release()
@@ -233,7 +232,7 @@ func (s *Store) ranges(t *table) []span {
 func (s *Store) blockDir(id ulid.ULID) string { return blockPath(s.blocksDir(), id) }
 
 // writeBlock writes the samples of a range as a block and opens it. It returns nil if there are none.
-func (s *Store) writeBlock(ctx context.Context, t *table, r span, generation uint64) (_ *block.Block, err error) {
+func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.Origin) (_ *block.Block, err error) {
 	var w *block.Writer
 	defer func() {
 		if err != nil && w != nil {
@@ -270,7 +269,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, generation uin
 	if w == nil {
 		return nil, nil
 	}
-	meta, err := w.Commit(block.Origin{Generation: generation})
+	meta, err := w.Commit(origin)
 	if err != nil {
 		return nil, err
 	}

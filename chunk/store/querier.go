@@ -104,7 +104,14 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 		if rows, err = p.block.Chunks(rows[:0], p.ord, mint, maxt); err != nil {
 			return nil, err
 		}
+		gone := v.deleted(p)
 		for _, r := range rows {
+			if touched(gone, r.MinTime, r.MaxTime) {
+				if dst, err = appendLeft(dst, p.block, r, gone); err != nil {
+					return nil, err
+				}
+				continue
+			}
 			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
 			if need == nil || need(r.MinTime, r.MaxTime) || v.bounds != nil && r.MinTime <= v.after {
 				if c, err = p.block.Chunk(r); err != nil {

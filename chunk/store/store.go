@@ -35,10 +35,12 @@ type Store struct {
 	active *table
 	logMu  sync.Mutex // held while keys are written to the log
 
-	viewMu sync.Mutex // guards tables and blocks
+	viewMu sync.Mutex // guards tables, blocks, coarse, tombs and masks
 	tables []*table   // the active one first, then frozen ones from new to old
 	blocks []*block.Block
 	coarse []*block.Block // downsampled ones
+	tombs  tombstoneFile
+	masks  map[*block.Block]mask // of blocks that tombstones hide something of; replaced, never changed
 
 	broken  atomic.Bool   // the log failed; writes are refused until it is mended
 	stuck   atomic.Bool   // the last flush failed; writes are refused when memory is full
@@ -47,6 +49,7 @@ type Store struct {
 	room    *sync.Cond    // on viewMu: a frozen memtable has gone
 	flushMu sync.Mutex    // one flush at a time
 
+	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu
 	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty
 	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
 }
@@ -76,6 +79,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		}
 	}()
 	if err := s.openBlocks(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := s.loadTombstones(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.replay(); err != nil {

@@ -40,6 +40,9 @@ type view struct {
 	blocks   []*block.Block
 	coarse   []*block.Block // downsampled ones, which are not used before coarsen
 
+	masks map[*block.Block]mask // what deletes hide; never changed
+	seq   uint64                // of the latest delete that is in masks
+
 	bounds map[*block.Block]bounds   // of the downsampled ones in use
 	after  int64                     // with bounds: samples up to this time are not used
 	pick   func(chunk.Stats) float64 // with bounds: what stands for a bucket's samples, where samples are wanted
@@ -50,6 +53,7 @@ func (s *Store) view() *view {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
 	v := &view{registry: s.registry, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
+	v.masks, v.seq = s.masks, s.tombs.Seq
 	v.pick = func(s chunk.Stats) float64 { return s.Last }
 	for _, t := range v.tables {
 		t.users.Add(1)

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/block"
+)
+
+// Delete deletes the samples in [mint, maxt] (ms, inclusive) of the series that the matchers select, and returns how many
+// series had any there, in each of the blocks they lie in. When it returns nil they are gone from every answer, also after a crash;
+// compaction removes them from the files. What is appended from now on is not concerned, whatever its time.
+//
+// Everything in memory is flushed first, and its log dropped: so that what exists lies in blocks, and a tombstone
+// needs to be held against these only.
+func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (series int, err error) {
+	if len(ms) == 0 || mint > maxt {
+		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
+	}
+	s.flushMu.Lock() // no block is made of samples from before that does not know of the tombstone
+	defer s.flushMu.Unlock()
+	if err := s.freeze(s.exemplars.delete(mint, maxt, ms) > 0); err != nil {
+		return 0, fmt.Errorf("delete: %w", err)
+	}
+	if err := s.flushFrozen(ctx); err != nil {
+		return 0, fmt.Errorf("delete: %w", err)
+	}
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	t := tombstone{Seq: s.tombs.Seq + 1, MinTime: mint, MaxTime: maxt, ms: ms}
+	for _, m := range ms {
+		t.Matchers = append(t.Matchers, matcher{m.Type.String(), m.Name, m.Value})
+	}
+	v := s.view()
+	defer v.close()
+	masks := maps.Clone(v.masks)
+	for _, b := range slices.Concat(v.blocks, v.coarse) {
+		if err := ctx.Err(); err != nil {
+			return 0, fmt.Errorf("delete: %w", err)
+		}
+		more, err := maskOf(b, []tombstone{t})
+		if err != nil {
+			return 0, fmt.Errorf("delete: %w", err)
+		}
+		for _, h := range more {
+			n := len(h.ords)
+			if h.ords == nil {
+				n = int(b.Meta().Series)
+			}
+			series += n
+		}
+		if len(more) > 0 {
+			masks[b] = append(slices.Clip(masks[b]), more...)
+		}
+	}
+	if series > 0 {
+		next := tombstoneFile{Version: tombstoneVersion, Seq: t.Seq, Tombstones: append(slices.Clip(s.tombs.Tombstones), t)}
+		if err := s.writeTombstones(&next); err != nil {
+			return 0, fmt.Errorf("delete: %w", err)
+		}
+		s.viewMu.Lock()
+		s.tombs, s.masks = next, masks
+		s.viewMu.Unlock()
+	}
+	s.m.deletes.Inc()
+	s.o.Logger.Info("deleted", "matchers", fmt.Sprint(ms), "series", series)
+	signal(s.merge)
+	return series, nil
+}
+
+// freeze freezes the active memtable if there is anything in it, or if its log is to go whatever is in it.
+func (s *Store) freeze(always bool) error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.active.Samples() == 0 && !always {
+		return nil
+	}
+	return s.exchange()
+}
+
+// seq is the number of the latest delete.
+func (s *Store) seq() uint64 {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	return s.tombs.Seq
+}
+
+// loadTombstones reads the tombstones and holds them against the blocks, which are open.
+func (s *Store) loadTombstones() error {
+	f, err := readTombstones(s.dir)
+	if err != nil {
+		return err
+	}
+	s.tombs, s.masks = *f, map[*block.Block]mask{}
+	for _, b := range slices.Concat(s.blocks, s.coarse) {
+		m, err := maskOf(b, f.Tombstones)
+		if err != nil {
+			return err
+		}
+		if len(m) > 0 {
+			s.masks[b] = m
+		}
+		s.tombs.Seq = max(s.tombs.Seq, b.Meta().Seq) // whatever became of the file
+	}
+	return nil
+}
+
+// publish puts blocks into the view that were made of others, which go. Those may have been read before the latest delete:
+// what it hides of the new ones is worked out before anybody sees them.
+func (s *Store) publish(made *block.Block) error {
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	m, err := maskOf(made, s.tombs.Tombstones)
+	if err != nil {
+		return err
+	}
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if len(m) > 0 {
+		s.masks = maps.Clone(s.masks)
+		s.masks[made] = m
+	}
+	s.add(made)
+	return nil
+}
+
+// forgetTombstones drops tombstones that hide nothing any more.
+func (s *Store) forgetTombstones() error {
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	s.viewMu.Lock()
+	needed := map[uint64]bool{}
+	for _, m := range s.masks {
+		for _, h := range m {
+			needed[h.seq] = true
+		}
+	}
+	s.viewMu.Unlock()
+	next := s.tombs
+	next.Tombstones = slices.DeleteFunc(slices.Clone(next.Tombstones), func(t tombstone) bool { return !needed[t.Seq] })
+	if len(next.Tombstones) == len(s.tombs.Tombstones) {
+		return nil
+	}
+	if err := s.writeTombstones(&next); err != nil {
+		return err
+	}
+	s.viewMu.Lock()
+	s.tombs = next
+	s.viewMu.Unlock()
+	return nil
+}
+
+// deletedOf is deleted for a compaction.
+func (v *view) deletedOf(b *block.Block, ord uint32) []chunk.Interval { return v.deleted(part{b, ord}) }
+
+// deleted returns what is hidden of a part of a series.
+func (v *view) deleted(p part) []chunk.Interval {
+	if len(v.masks) == 0 {
+		return nil
+	}
+	return v.masks[p.block].of(p.ord)
+}
+
+func touched(gone []chunk.Interval, mint, maxt int64) bool {
+	return slices.ContainsFunc(gone, func(i chunk.Interval) bool { return i.Min <= maxt && i.Max >= mint })
+}
+
+// appendLeft appends what is left of a row to dst.
+func appendLeft(dst []chunk.Chunk, b *block.Block, r block.Row, gone []chunk.Interval) ([]chunk.Chunk, error) {
+	c := chunk.Chunk{Stats: r.Stats}
+	if left, err := chunk.Without(nil, c, gone); err == nil && len(left) == 0 {
+		return dst, nil // all of it, which needs no data to see
+	}
+	c, err := b.Chunk(r)
+	if err != nil {
+		return nil, err
+	}
+	return chunk.Without(dst, c, gone)
+}
