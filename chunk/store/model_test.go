@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -145,7 +146,7 @@ func (w *world) restart() {
 func (w *world) step() {
 	ctx := w.t.Context()
 	var err error
-	switch n := w.r.IntN(20); {
+	switch n := w.r.IntN(24); {
 	case n < 10:
 		w.append()
 	case n < 12:
@@ -158,12 +159,54 @@ func (w *world) step() {
 		w.crash()
 	case n < 16:
 		w.restart()
+	case n < 18:
+		w.delete()
+	case n < 19:
+		err = w.s.CompactAll(ctx)
+	case n < 20:
+		w.snapshot()
 	default:
 		w.query()
 	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// delete deletes some time of some series, and often all of it.
+func (w *world) delete() {
+	mint := w.clock - w.r.Int64N(40*24*3600_000)
+	maxt := mint + w.r.Int64N(w.clock+120_000-mint)
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "device_id", fmt.Sprintf("d(%d|%d)", w.r.IntN(12), w.r.IntN(12)))}
+	if w.r.IntN(4) == 0 {
+		mint, maxt = math.MinInt64, math.MaxInt64
+	}
+	if _, err := w.s.Delete(w.t.Context(), mint, maxt, ms...); err != nil {
+		w.t.Fatal(err)
+	}
+	var b labels.ScratchBuilder
+	for key, samples := range w.model {
+		ls, err := series.ParseKey([]byte(key), series.Limits{}, &b)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if selects(ms, ls) {
+			maps.DeleteFunc(samples, func(t int64, _ float64) bool { return mint <= t && t <= maxt })
+		}
+	}
+}
+
+// snapshot goes on with a snapshot in the place of the store.
+func (w *world) snapshot() {
+	dir, err := w.s.Snapshot(w.t.Context(), fmt.Sprint("s", w.r.Uint64()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.s.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.dir = dir
+	w.open()
 }
 
 // query asks the same in every way there is, and compares with the model.

@@ -81,6 +81,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err := s.openBlocks(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	if err := s.cleanSnapshots(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	if err := s.loadTombstones(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

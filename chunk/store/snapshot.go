@@ -1,0 +1,135 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+)
+
+// SnapshotsDir is the folder of a data folder in which its snapshots lie.
+const SnapshotsDir = "snapshots"
+
+var snapshotName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// Snapshot makes a data folder of everything that was appended before it, below the store's own under a name, and returns its path.
+// Blocks never change, so that hard links do, which take no room; where there are none, copies. It is there whole
+// or, after an error or a crash, not at all. Appends and queries go on meanwhile.
+func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
+	if !snapshotName.MatchString(name) {
+		return "", fmt.Errorf("snapshot: the name %q is not letters, digits, dots, dashes and underscores", name)
+	}
+	root := filepath.Join(s.dir, SnapshotsDir)
+	dir := filepath.Join(root, name)
+	if _, err := os.Stat(dir); err == nil {
+		return "", fmt.Errorf("snapshot: %s: %w", dir, os.ErrExist)
+	}
+	if err := s.Flush(ctx); err != nil {
+		return "", fmt.Errorf("snapshot: %w", err)
+	}
+	tmp := dir + ".tmp"
+	if err := s.link(ctx, tmp); err != nil {
+		return "", errors.Join(fmt.Errorf("snapshot: %w", err), os.RemoveAll(tmp))
+	}
+	if err := fileutil.Rename(tmp, dir); err != nil {
+		return "", fmt.Errorf("snapshot: %w", err)
+	}
+	return dir, nil
+}
+
+// link links the blocks and tombstones into a new folder. Nobody compacts meanwhile, so that no block goes away, and none
+// deletes, so that blocks and tombstones belong together.
+func (s *Store) link(ctx context.Context, to string) error {
+	s.compactMu.Lock()
+	defer s.compactMu.Unlock()
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	if err := os.RemoveAll(to); err != nil { // what a crash left
+		return err
+	}
+	blocks := filepath.Join(to, "blocks")
+	if err := os.MkdirAll(blocks, 0o755); err != nil {
+		return err
+	}
+	v := s.view()
+	defer v.close()
+	for _, b := range slices.Concat(v.blocks, v.coarse) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := linkFiles(b.Dir(), filepath.Join(blocks, filepath.Base(b.Dir()))); err != nil {
+			return err
+		}
+	}
+	err := linkFile(filepath.Join(s.dir, TombstonesFile), filepath.Join(to, TombstonesFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return errors.Join(syncDir(blocks), syncDir(to), syncDir(filepath.Dir(to)))
+}
+
+func linkFiles(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := linkFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return syncDir(to)
+}
+
+// linkFile links a file, or copies it where the file system has no links.
+func linkFile(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err == nil {
+		err = out.Sync()
+	}
+	return errors.Join(err, out.Close())
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// cleanSnapshots removes what a crash left half made.
+func (s *Store) cleanSnapshots() error {
+	half, err := filepath.Glob(filepath.Join(s.dir, SnapshotsDir, "*.tmp"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range half {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("remove an unfinished snapshot: %w", err)
+		}
+	}
+	return nil
+}
