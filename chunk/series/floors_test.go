@@ -13,7 +13,7 @@ var floors = map[string]int{
 	"chunk/series": 0,
 	"chunk":        1, "shard": 1, "promql/cost": 1,
 	"chunk/wal": 2, "chunk/head": 2, "chunk/block": 2, "chunk/compact": 2, "chunk/store": 2,
-	"ingest": 3, "ingest/mqtt": 3, "remote": 3, "promql": 3, "promql/aggregate": 3, "promql/vector": 3,
+	"ingest": 3, "ingest/mqtt": 3, "remote": 3, "promql": 3, "promql/admin": 3, "promql/aggregate": 3, "promql/vector": 3,
 	"cmd/minitrue": 4, "cmd/minitruectl": 4,
 }
 

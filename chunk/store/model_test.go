@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -383,11 +384,20 @@ func (w *world) aggregate(want map[string][]series.Sample, mint, maxt int64, ms 
 	}
 }
 
-// Random operations leave the store equal to its model, whatever their order.
+// Random operations leave the store equal to its model, whatever their order. For thousands of orders:
+//
+//	MINITRUE_SEEDS=3000 go test -race -timeout 0 -run EqualsAModel ./chunk/store
 func TestStoreEqualsAModel(t *testing.T) {
 	runs, steps := uint64(24), 60
 	if testing.Short() {
 		runs = 10
+	}
+	if s := os.Getenv("MINITRUE_SEEDS"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = n
 	}
 	for seed := range runs {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

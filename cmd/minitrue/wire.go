@@ -18,6 +18,7 @@ import (
 	"github.com/minitrue/minitrue/ingest"
 	"github.com/minitrue/minitrue/ingest/mqtt"
 	"github.com/minitrue/minitrue/promql"
+	"github.com/minitrue/minitrue/promql/admin"
 	"github.com/minitrue/minitrue/promql/aggregate"
 	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/remote"
@@ -29,7 +30,7 @@ import (
 //	                         ├─▶ ingest.Pipeline ─▶ store ◀─┬─ remote  ◀── /api/v1/read
 //	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws      ├─ promql  ◀── /api/v1/query …
 //	                └─▶ ring ──▶ /api/v1/ingest/rejected    ├─ vector  ◀── of these, the common shapes
-//	                                                        └─ aggregate ◀── /query
+//	                                                        └─ aggregate ◀── /query, /delete
 type graph struct {
 	store  *store.Store
 	api    *promql.API
@@ -114,6 +115,8 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 	})
 	g.api.Register(g.mux)
 	g.mux.Handle("/api/v1/read", remote.NewReadHandler(g.store, remote.ReadOptions{Logger: log, Registry: reg}))
+	admin.NewHandler(g.store, admin.Options{Logger: log}).Register(g.mux)
+	g.mux.Handle("/delete", aggregate.NewDeleteHandler(g.store, aggregate.Options{DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log}))
 	g.mux.Handle("/query", aggregate.NewHandler(g.store, aggregate.Options{
 		DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log, Registerer: reg,
 	}))
