@@ -9,7 +9,7 @@ import (
 	"github.com/minitrue/minitrue/chunk"
 )
 
-var operations = []string{"avg", "sum", "min", "max", "count", "first", "last"}
+var operations = []string{"avg", "sum", "min", "max", "count", "first", "last", "range", "increase"}
 
 // result is what an operation makes of statistics that count something.
 func result(operation string, s *chunk.Stats) float64 {
@@ -28,6 +28,10 @@ func result(operation string, s *chunk.Stats) float64 {
 		return s.First
 	case "last":
 		return s.Last
+	case "range":
+		return s.Max - s.Min
+	case "increase":
+		return s.Increase
 	}
 	panic("unknown operation " + operation) // parse lets none through
 }
@@ -38,16 +42,36 @@ func (q *query) appendAnswer(b []byte, s *chunk.Stats, took time.Duration) []byt
 	if q.selector != "" {
 		b = appendText(append(b, `,"matchers":`...), q.selector)
 	}
-	b = appendText(append(b, `,"operation":`...), q.operation)
-	b = append(b, `,"result":`...)
-	if s.Count() == 0 {
-		b = append(b, "null"...)
+	b = append(b, `,"operation":`...)
+	if !q.several {
+		b = appendText(b, q.operations[0])
+		b = appendResult(append(b, `,"result":`...), q.operations[0], s)
 	} else {
-		b = appendNumber(b, result(q.operation, s))
+		b = q.appendSeveral(b, s)
 	}
 	b = strconv.AppendUint(append(b, `,"count":`...), s.Count(), 10)
 	b = strconv.AppendInt(append(b, `,"duration_ns":`...), took.Nanoseconds(), 10)
 	return append(b, "}\n"...)
+}
+
+// appendSeveral appends a list of operations, and an object of their results.
+func (q *query) appendSeveral(b []byte, s *chunk.Stats) []byte {
+	for i, o := range q.operations {
+		b = appendText(append(b, "[,"[min(i, 1)]), o)
+	}
+	b = append(b, `],"result":`...)
+	for i, o := range q.operations {
+		b = appendText(append(b, "{,"[min(i, 1)]), o)
+		b = appendResult(append(b, ':'), o, s)
+	}
+	return append(b, '}')
+}
+
+func appendResult(b []byte, operation string, s *chunk.Stats) []byte {
+	if s.Count() == 0 {
+		return append(b, "null"...)
+	}
+	return appendNumber(b, result(operation, s))
 }
 
 // appendNumber appends the shortest number that reads back as the same bits, or

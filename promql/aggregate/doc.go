@@ -11,8 +11,9 @@
 //
 // # Request
 //
-//   - operation: avg, sum, min, max, count, first or last. Over several series first is
-//     the first sample of the series that begins earliest, last likewise.
+//   - operation: avg, sum, min, max, count, first, last, range (max − min) or increase (what a counter
+//     gained, resets taken into account, not extrapolated); or a list of them. Over several series first is
+//     the first sample of the series that begins earliest, last likewise, and increase adds up.
 //   - metric_name, and device_id unless all devices are meant; or matchers, a PromQL
 //     selector as in "temperature{site=~\"a|b\"}". What is given of them must all match.
 //   - start_time and end_time, both inclusive: Unix seconds, whole or fractional;
@@ -20,6 +21,8 @@
 //     from the beginning and until now. Times are rounded to milliseconds.
 //
 // # Answer
+//
+// To a list of operations the result is an object, {"avg": 21.5, "max": 23}.
 //
 // The result is null when the count is 0: an unknown device or metric is no error.
 // NaN and infinities, which JSON numbers cannot say, are the strings "NaN",

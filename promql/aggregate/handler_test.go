@@ -104,6 +104,8 @@ func TestAnswers(t *testing.T) {
 		{"count", `{` + d1 + `,"operation":"count"}`, "3", 3},
 		{"first", `{` + d1 + `,"operation":"first"}`, "20", 3},
 		{"last", `{` + d1 + `,"operation":"last"}`, "22", 3},
+		{"range", `{` + d1 + `,"operation":"range"}`, "2", 3},
+		{"increase", `{` + d1 + `,"operation":"increase"}`, "2", 3},
 		{"zero times", `{` + d1 + `,"operation":"sum","start_time":0,"end_time":0}`, "63.5", 3},
 		{"null times", `{` + d1 + `,"operation":"sum","start_time":null,"end_time":null}`, "63.5", 3},
 		{"both ends are in", `{` + d1 + `,"operation":"sum","start_time":1700000000,"end_time":1700000001}`, "41.5", 2},
@@ -155,6 +157,8 @@ func TestWholeAnswer(t *testing.T) {
 	h := handler(someData())
 	for body, want := range map[string]string{
 		`{"device_id":"d1","metric_name":"temperature","operation":"max","start_time":1,"end_time":0}`: `{"device_id":"d1","metric_name":"temperature","operation":"max","result":22,"count":3,"duration_ns":0}`,
+		`{"device_id":"d1","metric_name":"temperature","operation":["max","count","avg"]}`:             `{"device_id":"d1","metric_name":"temperature","operation":["max","count","avg"],"result":{"max":22,"count":3,"avg":21.166666666666668},"count":3,"duration_ns":0}`,
+		`{"matchers":"temperature{device_id=\"d<1\"}","operation":["avg"]}`:                            `{"device_id":"","metric_name":"","matchers":"temperature{device_id=\"d\u003c1\"}","operation":["avg"],"result":{"avg":null},"count":0,"duration_ns":0}`,
 		`{"matchers":"temperature{device_id=\"d<1\"}","operation":"avg"}`:                              `{"device_id":"","metric_name":"","matchers":"temperature{device_id=\"d\u003c1\"}","operation":"avg","result":null,"count":0,"duration_ns":0}`,
 	} {
 		w := post(h, body)

@@ -20,7 +20,10 @@ import (
 
 // query is a request, understood.
 type query struct {
-	device, metric, operation, selector string // as they were given
+	device, metric, selector string // as they were given
+
+	operations []string
+	several    bool // operations were given as a list, and are answered as one
 
 	mint, maxt int64 // ms, inclusive
 	matchers   []*labels.Matcher
@@ -36,11 +39,14 @@ func (h *Handler) parse(body []byte, now time.Time) (*query, *httpError) {
 	if e := q.decode(body, now); e != nil {
 		return nil, e
 	}
+	unknown := slices.IndexFunc(q.operations, func(o string) bool { return !slices.Contains(operations, o) })
 	switch {
-	case q.operation == "":
+	case len(q.operations) == 0 || q.operations[0] == "":
 		return nil, errorf(http.StatusBadRequest, "operation", "operation is missing, use one of %s", strings.Join(operations, ", "))
-	case !slices.Contains(operations, q.operation):
-		return nil, errorf(http.StatusBadRequest, "operation", "the operation %.64q is unknown, use one of %s", q.operation, strings.Join(operations, ", "))
+	case unknown >= 0:
+		return nil, errorf(http.StatusBadRequest, "operation", "the operation %.64q is unknown, use one of %s", q.operations[unknown], strings.Join(operations, ", "))
+	case len(slices.Compact(slices.Sorted(slices.Values(q.operations)))) != len(q.operations):
+		return nil, errorf(http.StatusBadRequest, "operation", "operation names one twice")
 	case q.metric == "" && q.selector == "":
 		return nil, errorf(http.StatusBadRequest, "metric_name", "metric_name is missing: name a metric, or give matchers")
 	case q.mint > q.maxt:
@@ -157,7 +163,7 @@ func (q *query) set(name string, value any, now time.Time) *httpError {
 	case "metric_name":
 		into = &q.metric
 	case "operation":
-		into = &q.operation
+		return q.setOperations(value)
 	case "matchers":
 		into = &q.selector
 	case "start_time":
@@ -170,6 +176,23 @@ func (q *query) set(name string, value any, now time.Time) *httpError {
 		return errorf(http.StatusBadRequest, name, "%s must be a string", name)
 	}
 	*into = s
+	return nil
+}
+
+// setOperations takes one operation, or a list of them.
+func (q *query) setOperations(value any) *httpError {
+	list, several := value.([]any)
+	if !several {
+		list = []any{value}
+	}
+	q.several = several
+	for _, v := range list {
+		s, ok := v.(string)
+		if !ok {
+			return errorf(http.StatusBadRequest, "operation", "operation must be a string, or a list of strings")
+		}
+		q.operations = append(q.operations, s)
+	}
 	return nil
 }
 

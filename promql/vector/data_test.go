@@ -33,15 +33,14 @@ const (
 
 // sensor is a series of random character.
 type sensor struct {
-	ls      labels.Labels
-	step    int64
-	value   func(i int) float64
-	from    int64
-	late    bool
-	gap     float64 // probability that one begins
-	stale   bool    // a gap begins with a stale marker
-	odd     float64 // probability of a number that is none
-	skipped int
+	ls    labels.Labels
+	step  int64
+	value func(i int) float64
+	from  int64
+	late  bool
+	gap   float64 // probability that one begins
+	stale bool    // a gap begins with a stale marker
+	odd   float64 // probability of a number that is none
 }
 
 // sensors are series of a few metrics. Names differ with the same labels, and labels are missing.

@@ -3,7 +3,9 @@ package vector
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -86,16 +88,7 @@ func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, f
 			if r.samples {
 				w.need = nil
 			}
-			var err error
-			for err == nil {
-				from := int(next.Add(int64(portion))) - portion
-				if from >= n {
-					break
-				}
-				if err = ctx.Err(); err == nil {
-					err = do(w, from, min(from+portion, n))
-				}
-			}
+			err := w.work(ctx, n, portion, &next, do)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil && first == nil {
@@ -107,6 +100,27 @@ func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, f
 	}
 	wg.Wait()
 	return first
+}
+
+// work takes portions until there are no more. A panic is an error of this query alone, as it is in the engine.
+func (w *worker) work(ctx context.Context, n, portion int, next *atomic.Int64, do func(w *worker, from, to int) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("evaluate %s: unexpected error: %v\n%s", w.p.expr, p, debug.Stack())
+		}
+	}()
+	for {
+		from := int(next.Add(int64(portion))) - portion
+		if from >= n {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := do(w, from, min(from+portion, n)); err != nil {
+			return err
+		}
+	}
 }
 
 // each evaluates a plan without an aggregation.
