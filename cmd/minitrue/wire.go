@@ -109,7 +109,7 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 		Build: promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
 		TSDB:  g.tsdbStatus,
 		Accelerate: func(below *prom.Engine) prom.QueryEngine {
-			return vector.New(below, scanner{g.store}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Registerer: reg})
+			return vector.New(below, scanner{g.store}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Logger: log, Registerer: reg})
 		},
 		Logger: log, Registerer: reg,
 	})

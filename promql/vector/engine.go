@@ -3,6 +3,7 @@ package vector
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sort"
 	"time"
 
@@ -38,6 +39,7 @@ type Selection interface {
 type Options struct {
 	MaxSamples int                   // points that a query may hold; 0 means 50,000,000
 	Timeout    time.Duration         // of a query; 0 means 2m
+	Logger     *slog.Logger          // nil: none
 	Registerer prometheus.Registerer // nil: metrics are not registered
 }
 
@@ -57,6 +59,9 @@ func New(below *prom.Engine, source Source, o Options) *Engine {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{Engine: below, source: source, o: o, queries: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "minitrue_promql_evaluations_total",

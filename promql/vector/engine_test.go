@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,5 +190,28 @@ func TestStatisticsThatDoNotSuffice(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// broken panics over a series in the middle.
+type broken struct{ scanner }
+
+type breaking struct{ Selection }
+
+func (s broken) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (Selection, error) {
+	sel, err := s.scanner.Scan(ctx, mint, maxt, ms...)
+	return breaking{sel}, err
+}
+
+func (breaking) Chunks([]chunk.Chunk, *[]byte, int, func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	panic("a mistake")
+}
+
+// A mistake in here ends a query, and not the process.
+func TestPanicEndsTheQuery(t *testing.T) {
+	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
+	res := hourly("sum(temperature)").ask(t, New(newProm(50_000_000), broken{s}, Options{}), s)
+	if res.Err == nil || !strings.Contains(res.Err.Error(), "a mistake") {
+		t.Errorf("error %v", res.Err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -28,6 +29,7 @@ const (
 type run struct {
 	p       *plan
 	sel     Selection
+	log     *slog.Logger
 	budget  *budget
 	samples bool // statistics are not used
 
@@ -50,7 +52,7 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, err
 		return nil, err
 	}
 	defer sel.Close()
-	r := &run{p: p, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}
+	r := &run{p: p, log: e.o.Logger, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}
 	var a answer
 	switch {
 	case p.agg == 0:
@@ -85,7 +87,7 @@ func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, f
 	for range max(1, min(runtime.GOMAXPROCS(0), (n+portion-1)/portion)) {
 		wg.Go(func() {
 			w := newWorker(r.p, r.sel, r.budget, r.has)
-			if r.samples {
+			if w.log = r.log; r.samples {
 				w.need = nil
 			}
 			err := w.work(ctx, n, portion, &next, do)
@@ -106,7 +108,8 @@ func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, f
 func (w *worker) work(ctx context.Context, n, portion int, next *atomic.Int64, do func(w *worker, from, to int) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("evaluate %s: unexpected error: %v\n%s", w.p.expr, p, debug.Stack())
+			w.log.Error("panic during query evaluation", "expr", w.p.expr, "err", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("unexpected error: %v", p)
 		}
 	}()
 	for {

@@ -2,6 +2,7 @@ package vector
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ type worker struct {
 	p      *plan
 	sel    Selection
 	budget *budget
+	log    *slog.Logger
 	need   func(mint, maxt int64) bool // which chunks are to be decoded
 
 	u       units
