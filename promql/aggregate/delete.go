@@ -48,7 +48,7 @@ func (h *Handler) delete(w http.ResponseWriter, r *http.Request, d Deleter) ([]b
 		return nil, e
 	}
 	switch {
-	case q.operation != "":
+	case len(q.operations) > 0:
 		return nil, errorf(http.StatusBadRequest, "operation", "operation is a field of /query; this deletes")
 	case q.mint > q.maxt:
 		return nil, errorf(http.StatusBadRequest, "start_time", "start_time %s is after end_time %s", stamp(q.mint), stamp(q.maxt))
