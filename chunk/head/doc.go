@@ -2,9 +2,9 @@
 // are, and what has not been written to a block yet.
 //
 // It has two parts with two lifetimes. The [Registry] maps label sets to small dense
-// refs and answers matchers; it lives as long as the node. A [Memtable] holds the
-// chunks of those series since the last freeze; it is written out as blocks and
-// dropped as a whole.
+// refs and answers matchers. A [Memtable] holds the chunks of those series since the
+// last freeze; it is written out as blocks and dropped as a whole. A registry lives
+// as long as the memtables whose refs are its own.
 //
 //	key ──hash──▶ table ──▶ series record ──▶ label pairs ──▶ postings
 //	               ref ───▶ memtable page ──▶ entry ──▶ words of the open chunk, 56 bytes a piece

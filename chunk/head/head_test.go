@@ -216,7 +216,7 @@ func register(t testing.TB, r *Registry, sets ...labels.Labels) []Ref {
 		keys[i] = series.AppendKey(nil, ls)
 		ids[i] = series.HashKey(keys[i])
 	}
-	if err := r.Register(keys, ids, refs); err != nil {
+	if err := r.Register(keys, ids, refs, 0); err != nil {
 		t.Fatal(err)
 	}
 	return refs

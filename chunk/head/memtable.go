@@ -208,6 +208,33 @@ func (m *Memtable) Closed() int64 { return int64(m.closed.next.Load()) }
 // Samples is how many samples were appended.
 func (m *Memtable) Samples() int64 { return m.samples.Load() }
 
+// Recent is how many series have their last sample at since (ms) or later; histogram series count always.
+func (m *Memtable) Recent(since int64) int {
+	n := 0
+	for i := range m.pages {
+		dir := m.pages[i].Load()
+		if dir == nil {
+			continue
+		}
+		for j := range dir {
+			p := dir[j].Load()
+			if p == nil {
+				continue
+			}
+			p.mu.Lock()
+			for k := range p.entries {
+				if e := &p.entries[k]; e.count > 0 && e.t >= since {
+					n++
+				}
+			}
+			p.mu.Unlock()
+		}
+	}
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	return n + len(m.hists)
+}
+
 // Bounds are the times of the earliest and the latest sample, ms; the first is
 // greater than the second if there is none.
 func (m *Memtable) Bounds() (minT, maxT int64) { return m.minTime.Load(), m.maxTime.Load() }

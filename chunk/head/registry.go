@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/zeebo/xxh3"
@@ -14,8 +15,10 @@ import (
 // Ref names a series within this process. 0 names none.
 type Ref uint32
 
-// Registry knows the active series: their labels, and which of them a matcher selects.
+// Registry knows the active series: their labels, and which of them a matcher selects. It only grows: the
+// store puts a new one in its place when too many of its series are idle.
 type Registry struct {
+	users  atomic.Int64
 	mu     sync.RWMutex // guards all below against Register
 	ids    table        // series id → ref
 	series *slab[record]
@@ -52,12 +55,34 @@ type pair struct {
 	used        uint32 // bytes of the tail
 }
 
-// NewRegistry returns an empty registry.
+// NewRegistry returns an empty registry, whose user is the caller.
 func NewRegistry() *Registry {
-	return &Registry{
+	r := &Registry{
 		series: newSlab[record](15), labels: newSlab[uint32](18),
 		pairs: newSlab[pair](14), lists: newSlab[piece](14), numbers: map[string]uint32{},
 	}
+	r.users.Store(1)
+	return r
+}
+
+// Retain keeps the registry for one more user, until Release.
+func (r *Registry) Retain() *Registry {
+	r.users.Add(1)
+	return r
+}
+
+// Release gives the memory back when every user has called it. The one who made the registry is the first user.
+func (r *Registry) Release() {
+	if r.users.Add(-1) > 0 {
+		return
+	}
+	r.series.release()
+	r.labels.release()
+	r.pairs.release()
+	r.lists.release()
+	r.values.release()
+	r.ids.release()
+	r.pairIDs.release()
 }
 
 // Lookup finds the refs of ids; refs[i] is 0 where an id is not known. It returns how many are not.
@@ -77,12 +102,20 @@ func (r *Registry) lookup(id series.ID) Ref {
 	return Ref(r.ids.find(id.Lo, func(i uint32) bool { return r.series.at(i).id == id }))
 }
 
-// Register returns the refs of canonical keys, new ones for those that are not known yet.
-func (r *Registry) Register(keys [][]byte, ids []series.ID, refs []Ref) error {
+// Ref finds one id, or returns 0.
+func (r *Registry) Ref(id series.ID) Ref {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.lookup(id)
+}
+
+// Register finds the refs of canonical keys, and makes new ones for those that are not known yet while
+// there are fewer than limit series: refs[i] is 0 for those beyond. A limit of 0 is none.
+func (r *Registry) Register(keys [][]byte, ids []series.ID, refs []Ref, limit int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, key := range keys {
-		if refs[i] = r.lookup(ids[i]); refs[i] == 0 {
+		if refs[i] = r.lookup(ids[i]); refs[i] == 0 && (limit == 0 || len(r.refs) < limit) {
 			ref, err := r.add(key, ids[i])
 			if err != nil {
 				return err

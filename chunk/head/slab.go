@@ -86,6 +86,14 @@ type text struct {
 
 const textPage = 1 << 20
 
+// release gives all memory back. No string of the text may be used again.
+func (x *text) release() {
+	for _, b := range x.raw {
+		free(b)
+	}
+	*x = text{}
+}
+
 // put stores a string and returns it. It stays as long as the text. The caller serialises.
 func (x *text) put(s string) string {
 	if len(s) > len(x.page)-x.used {

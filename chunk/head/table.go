@@ -64,3 +64,11 @@ func (t *table) grow(hashOf func(uint32) uint64) {
 		free(oldRaw)
 	}
 }
+
+// release gives the memory back. The table is empty then.
+func (t *table) release() {
+	if t.raw != nil {
+		free(t.raw)
+	}
+	*t = table{}
+}

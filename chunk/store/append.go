@@ -96,7 +96,7 @@ func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
 	}
 	for _, e := range b.Exemplars {
 		if !b.Series[e.Series].Bad {
-			s.exemplars.add(s.registry, w.refs[e.Series], e.Exemplar)
+			s.exemplars.add(s.active.registry, w.refs[e.Series], e.Exemplar)
 		}
 	}
 	for _, m := range b.Metadata {
@@ -113,7 +113,7 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	for i := range b.Series {
 		w.ids[i] = series.HashKey(b.Series[i].Key)
 	}
-	if s.registry.Lookup(w.ids, w.refs) == 0 {
+	if s.active.registry.Lookup(w.ids, w.refs) == 0 {
 		return nil
 	}
 	w.keys, w.newIDs, w.newAt = w.keys[:0], w.newIDs[:0], w.newAt[:0]
@@ -138,11 +138,14 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 		w.keys, w.newIDs, w.newAt = append(w.keys, key), append(w.newIDs, id), append(w.newAt, i)
 	}
 	w.newRefs = resize(w.newRefs, len(w.keys))
-	if err := s.registry.Register(w.keys, w.newIDs, w.newRefs); err != nil {
+	if err := s.active.registry.Register(w.keys, w.newIDs, w.newRefs, s.o.MaxSeries); err != nil {
 		return err
 	}
 	for j, i := range w.newAt {
-		w.refs[i] = w.newRefs[j]
+		if w.refs[i] = w.newRefs[j]; w.refs[i] == 0 {
+			s.refused.Store(true)
+			b.Reject(i, "max_series", fmt.Errorf("series %d is new, and the node has %d active ones, as many as it may (--max-series)", i+1, s.o.MaxSeries))
+		}
 	}
 	clear(w.keys) // they belong to the caller
 	return nil
@@ -179,7 +182,7 @@ func (s *Store) logKeys(b *series.Batch, w *work) error {
 		if b.Series[i].Bad || s.active.Logged(ref) {
 			continue
 		}
-		key = s.registry.AppendKey(key[:0], ref)
+		key = s.active.registry.AppendKey(key[:0], ref)
 		w.rec = wal.AppendSeries(w.rec, uint32(ref), key)
 		s.active.SetLogged(ref)
 	}

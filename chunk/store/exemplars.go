@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
 
@@ -20,17 +21,17 @@ type exemplars struct {
 	ring   []oneExemplar
 	next   int
 	max    int
-	newest map[head.Ref]exemplar.Exemplar // the last of each series, to know duplicates
+	newest map[series.ID]exemplar.Exemplar // the last of each series, to know duplicates
 }
 
 type oneExemplar struct {
-	ref    head.Ref
+	id     series.ID
 	labels labels.Labels
 	exemplar.Exemplar
 }
 
 func newExemplars(n int) *exemplars {
-	return &exemplars{max: n, newest: map[head.Ref]exemplar.Exemplar{}}
+	return &exemplars{max: n, newest: map[series.ID]exemplar.Exemplar{}}
 }
 
 func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
@@ -39,20 +40,21 @@ func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if last, ok := x.newest[ref]; ok && last.Equals(e) {
+	id := r.ID(ref)
+	if last, ok := x.newest[id]; ok && last.Equals(e) {
 		return
 	}
 	var b labels.ScratchBuilder
-	one := oneExemplar{ref, r.Labels(ref, &b), e}
-	x.newest[ref] = e
+	one := oneExemplar{id, r.Labels(ref, &b), e}
+	x.newest[id] = e
 	if len(x.ring) < x.max {
 		x.ring = append(x.ring, one)
 		return
 	}
-	if old := x.ring[x.next]; x.newest[old.ref].Equals(old.Exemplar) {
-		delete(x.newest, old.ref)
+	if old := x.ring[x.next]; x.newest[old.id].Equals(old.Exemplar) {
+		delete(x.newest, old.id)
 	}
-	x.newest[ref] = e
+	x.newest[id] = e
 	x.ring[x.next] = one
 	x.next = (x.next + 1) % x.max
 }
@@ -71,7 +73,7 @@ func (x *exemplars) delete(mint, maxt int64, ms []*labels.Matcher) int {
 	x.ring, x.next = kept, 0
 	clear(x.newest)
 	for _, e := range kept {
-		x.newest[e.ref] = e.Exemplar
+		x.newest[e.id] = e.Exemplar
 	}
 	return n
 }
@@ -100,18 +102,22 @@ func (s *Store) carry() (wal.Position, error) {
 	}
 	write(wal.Metadata)
 	all := s.exemplars.all()
+	refs := make([]head.Ref, len(all))
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	for _, e := range all {
-		if !s.active.Logged(e.ref) {
-			key = s.registry.AppendKey(key[:0], e.ref)
-			rec = wal.AppendSeries(rec, uint32(e.ref), key)
-			s.active.SetLogged(e.ref)
+	for i, e := range all {
+		key = series.AppendKey(key[:0], e.labels)
+		if err := s.active.registry.Register([][]byte{key}, []series.ID{e.id}, refs[i:i+1], 0); err != nil {
+			return 0, err
+		}
+		if !s.active.Logged(refs[i]) {
+			rec = wal.AppendSeries(rec, uint32(refs[i]), key)
+			s.active.SetLogged(refs[i])
 		}
 	}
 	write(wal.Series)
-	for _, e := range all {
-		rec = wal.AppendExemplar(rec, uint32(e.ref), e.Exemplar)
+	for i, e := range all {
+		rec = wal.AppendExemplar(rec, uint32(refs[i]), e.Exemplar)
 	}
 	write(wal.Exemplars)
 	return pos, err
@@ -126,15 +132,15 @@ type exemplarQuerier struct{ x *exemplars }
 
 // Select returns the exemplars in [start, end] (ms) of the series that any of the matcher sets selects.
 func (q exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
-	bySeries := map[head.Ref]*exemplar.QueryResult{}
+	bySeries := map[series.ID]*exemplar.QueryResult{}
 	for _, e := range q.x.all() {
 		if e.Ts < start || e.Ts > end || !slices.ContainsFunc(matchers, func(ms []*labels.Matcher) bool { return selects(ms, e.labels) }) {
 			continue
 		}
-		r := bySeries[e.ref]
+		r := bySeries[e.id]
 		if r == nil {
 			r = &exemplar.QueryResult{SeriesLabels: e.labels}
-			bySeries[e.ref] = r
+			bySeries[e.id] = r
 		}
 		r.Exemplars = append(r.Exemplars, e.Exemplar)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
@@ -19,7 +20,8 @@ import (
 // maxLog is how long the log of one memtable gets: samples that are sent again take no memory, but room here.
 const maxLog = 1 << 30
 
-// exchange begins a new memtable and a new log segment. The caller holds gate for writing.
+// exchange begins a new memtable and a new log segment, and a new registry when many series are idle: those that
+// are not register again as their samples come. The caller holds gate for writing.
 func (s *Store) exchange() error {
 	end, err := s.wal.Rotate()
 	if err != nil {
@@ -28,7 +30,11 @@ func (s *Store) exchange() error {
 	}
 	old := s.active
 	old.end = end
-	s.active = newTable(s.o.Now())
+	if old.crowded() {
+		s.active = newTable(head.NewRegistry(), s.o.Now())
+	} else {
+		s.active = newTable(old.registry.Retain(), s.o.Now())
+	}
 	s.viewMu.Lock()
 	s.tables = slices.Insert(s.tables, 0, s.active)
 	s.room.Broadcast()
@@ -118,7 +124,21 @@ func (s *Store) due() bool {
 	s.viewMu.Lock()
 	waits := len(s.tables) > 1
 	s.viewMu.Unlock()
-	return !waits && (s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog)
+	return !waits && (s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog || s.idleShouldGo(now))
+}
+
+// manySeries is how many a registry may have before those that are idle go earlier than memtables are flushed anyway.
+const manySeries = 2 << 20
+
+// idleShouldGo reports whether series are so many that those that are idle should not wait for the memtable to be full
+// or old. Counting them takes a while, so it looks once a minute.
+func (s *Store) idleShouldGo(now time.Time) bool {
+	if s.active.registry.Count() < manySeries && !s.refused.Load() || now.Sub(s.looked) < time.Minute {
+		return false
+	}
+	s.looked = now
+	s.refused.Store(false)
+	return s.active.crowded()
 }
 
 // Flush writes everything in memory to blocks.
@@ -242,7 +262,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
-	for i, ref := range s.registry.Sorted() {
+	for i, ref := range t.registry.Sorted() {
 		if i%4096 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -260,7 +280,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 				return nil, err
 			}
 		}
-		ls := s.registry.Labels(ref, &sb)
+		ls := t.registry.Labels(ref, &sb)
 		err = w.Append(block.Series{Partition: shard.Partition(ls, s.o.DeviceLabel), Labels: ls}, chunks)
 		if err != nil {
 			return nil, err

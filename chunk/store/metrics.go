@@ -34,8 +34,20 @@ func newMetrics(r prometheus.Registerer, s *Store) metrics {
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "minitrue_store_" + name, Help: help}, f))
 	}
-	gauge("active_series", "Series in memory.", func() float64 { return float64(s.registry.Count()) })
-	gauge("registry_bytes", "Memory of the labels and postings of active series.", func() float64 { return float64(s.registry.Bytes()) })
+	gauge("active_series", "Series in memory.", func() float64 {
+		v := s.view()
+		defer v.close()
+		return float64(v.activeSeries())
+	})
+	gauge("registry_bytes", "Memory of the labels and postings of active series.", func() float64 {
+		v := s.view()
+		defer v.close()
+		n := int64(0)
+		for _, r := range v.registries {
+			n += r.Bytes()
+		}
+		return float64(n)
+	})
 	gauge("memtable_bytes", "Memory of the samples that are not in a block yet.", func() float64 {
 		s.viewMu.Lock()
 		defer s.viewMu.Unlock()

@@ -48,8 +48,10 @@ type world struct {
 	now   atomic.Int64 // clock, as the store sees it
 }
 
+const epoch = 1_700_000_000_000 // ms
+
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), model: model{}, clock: 1_700_000_000_000}
+	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), model: model{}, clock: epoch}
 	w.o = Options{
 		MemtableBytes: 1 << 20, WAL: wal.Options{SegmentSize: 1 << 14},
 		Now: func() time.Time { return time.UnixMilli(w.now.Load()) },
@@ -100,7 +102,7 @@ func (w *world) append() {
 	var b series.Batch
 	w.pass(w.r.Int64N(20 * 60_000))
 	for range 1 + w.r.IntN(20) {
-		key := w.key(w.r.IntN(12))
+		key := w.key(w.device())
 		first := len(b.Samples)
 		for range 1 + w.r.IntN(30) {
 			t := w.clock + w.r.Int64N(60_000)
@@ -174,11 +176,16 @@ func (w *world) step() {
 	}
 }
 
+// device is one of the twelve that there are at a time: they come and go.
+func (w *world) device() int {
+	return w.r.IntN(12) + int((w.clock-epoch)/(4*3600_000))
+}
+
 // delete deletes some time of some series, and often all of it.
 func (w *world) delete() {
 	mint := w.clock - w.r.Int64N(40*24*3600_000)
 	maxt := mint + w.r.Int64N(w.clock+120_000-mint)
-	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "device_id", fmt.Sprintf("d(%d|%d)", w.r.IntN(12), w.r.IntN(12)))}
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "device_id", fmt.Sprintf("d(%d|%d)", w.device(), w.device()))}
 	if w.r.IntN(4) == 0 {
 		mint, maxt = math.MinInt64, math.MaxInt64
 	}
@@ -220,7 +227,7 @@ func (w *world) query() {
 	var ms []*labels.Matcher
 	switch w.r.IntN(3) {
 	case 0:
-		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, "device_id", fmt.Sprint("d", w.r.IntN(14))))
+		ms = append(ms, labels.MustNewMatcher(labels.MatchEqual, "device_id", fmt.Sprint("d", w.device())))
 	case 1:
 		ms = append(ms, labels.MustNewMatcher(labels.MatchRegexp, "__name__", "m[01]"), labels.MustNewMatcher(labels.MatchNotEqual, "site", "s1"))
 	default:

@@ -23,6 +23,7 @@ type Options struct {
 	RetentionSize int64         // bytes of blocks that are kept; 0 means all
 	Downsample    []Resolution  // from fine to coarse; nil means not to
 	Limits        series.Limits
+	MaxSeries     int    // how many active series there may be before new ones are refused; 0 means any number
 	DeviceLabel   string // the label that makes a shard key; "" means device_id
 	Exemplars     int    // how many are kept; 0 means 100,000, less than 0 none
 	Metadata      int    // how many metric families are described; 0 means 100,000

@@ -17,9 +17,18 @@ import (
 
 // hit is a series that matchers select, and where its samples may be.
 type hit struct {
-	id    series.ID
-	ref   head.Ref // 0: not in memory
-	parts []part   // in blocks
+	id       series.ID
+	registry *head.Registry // the newest in memory that knows it; nil: none
+	ref      head.Ref       // in this registry
+	parts    []part         // in blocks
+}
+
+// refIn returns the ref by which a memtable knows the series, 0 if it does not.
+func (h *hit) refIn(t *table) head.Ref {
+	if h.registry == nil || h.registry == t.registry {
+		return h.ref
+	}
+	return t.registry.Ref(h.id)
 }
 
 type part struct {
@@ -32,11 +41,7 @@ type part struct {
 func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) ([]hit, error) {
 	var hits []hit
 	if v.inMemory(mint, maxt) {
-		for _, ref := range v.registry.Select(ms...) {
-			if slices.ContainsFunc(v.tables, func(t *table) bool { return t.Has(ref) }) {
-				hits = append(hits, hit{id: v.registry.ID(ref), ref: ref})
-			}
-		}
+		hits = v.findInMemory(ms)
 	}
 	var byID map[series.ID]int // made when a second source turns up
 	for _, b := range v.blocks {
@@ -74,6 +79,30 @@ func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 	return hits, nil
 }
 
+// findInMemory returns the series that the matchers select and that have samples in a memtable.
+func (v *view) findInMemory(ms []*labels.Matcher) (hits []hit) {
+	var seen map[series.ID]bool // made when there is a second registry
+	for i, r := range v.registries {
+		if i == 1 {
+			seen = make(map[series.ID]bool, len(hits))
+			for j := range hits {
+				seen[hits[j].id] = true
+			}
+		}
+		for _, ref := range r.Select(ms...) {
+			id := r.ID(ref)
+			if seen[id] || !slices.ContainsFunc(v.tables, func(t *table) bool { return t.registry == r && t.Has(ref) }) {
+				continue
+			}
+			if seen != nil {
+				seen[id] = true
+			}
+			hits = append(hits, hit{id: id, registry: r, ref: ref})
+		}
+	}
+	return hits
+}
+
 func (v *view) inMemory(mint, maxt int64) bool {
 	return slices.ContainsFunc(v.tables, func(t *table) bool {
 		lo, hi := t.Bounds()
@@ -82,8 +111,8 @@ func (v *view) inMemory(mint, maxt int64) bool {
 }
 
 func (v *view) labels(h *hit, b *labels.ScratchBuilder) labels.Labels {
-	if h.ref != 0 {
-		return v.registry.Labels(h.ref, b)
+	if h.registry != nil {
+		return h.registry.Labels(h.ref, b)
 	}
 	return h.parts[0].block.Labels(h.parts[0].ord, b)
 }
@@ -121,9 +150,9 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 			dst = append(dst, c)
 		}
 	}
-	if h.ref != 0 {
-		for _, t := range v.tables {
-			if dst, err = t.Scan(dst, buf, h.ref, mint, maxt, v.needRaw(need)); err != nil {
+	for _, t := range v.tables {
+		if ref := h.refIn(t); ref != 0 {
+			if dst, err = t.Scan(dst, buf, ref, mint, maxt, v.needRaw(need)); err != nil {
 				return nil, err
 			}
 		}
@@ -169,21 +198,23 @@ func (q *querier) Close() error {
 // LabelValues returns the sorted values of a label.
 func (q *querier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return q.strings(hints,
-		func() []string { return q.v.registry.LabelValues(name, ms...) },
+		func(r *head.Registry) []string { return r.LabelValues(name, ms...) },
 		func(b *block.Block) ([]string, error) { return b.LabelValues(name, ms...) })
 }
 
 // LabelNames returns the sorted label names.
 func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
 	return q.strings(hints,
-		func() []string { return q.v.registry.LabelNames(ms...) },
+		func(r *head.Registry) []string { return r.LabelNames(ms...) },
 		func(b *block.Block) ([]string, error) { return b.LabelNames(ms...) })
 }
 
-func (q *querier) strings(hints *storage.LabelHints, memory func() []string, blocks func(*block.Block) ([]string, error)) ([]string, annotations.Annotations, error) {
+func (q *querier) strings(hints *storage.LabelHints, memory func(*head.Registry) []string, blocks func(*block.Block) ([]string, error)) ([]string, annotations.Annotations, error) {
 	var all []string
 	if q.v.inMemory(q.mint, q.maxt) {
-		all = memory()
+		for _, r := range q.v.registries {
+			all = append(all, memory(r)...)
+		}
 	}
 	for _, b := range q.v.blocks {
 		if m := b.Meta(); m.MinTime > q.maxt || m.MaxTime < q.mint {

@@ -21,7 +21,7 @@ func (s *Store) replay() error {
 	w, err := wal.Open(filepath.Join(s.dir, "wal"), s.o.WAL, func(segment uint64, typ wal.Type, rec []byte) error {
 		if now := s.o.Now(); segment != last && now.Sub(progress) > 2*time.Second {
 			progress = now
-			s.o.Logger.Info("replaying the log", "segment", segment, "samples", s.active.Samples(), "series", s.registry.Count())
+			s.o.Logger.Info("replaying the log", "segment", segment, "samples", s.active.Samples(), "series", s.active.registry.Count())
 		}
 		last = segment
 		return r.record(typ, rec)
@@ -32,7 +32,7 @@ func (s *Store) replay() error {
 	s.wal = w
 	took := s.o.Now().Sub(start)
 	s.m.replay.Set(took.Seconds())
-	s.o.Logger.Info("replayed the log", "samples", s.active.Samples(), "series", s.registry.Count(), "blocks", len(s.blocks), "duration", took)
+	s.o.Logger.Info("replayed the log", "samples", s.active.Samples(), "series", s.active.registry.Count(), "blocks", len(s.blocks), "duration", took)
 	if s.active.Bytes() >= s.o.MemtableBytes {
 		signal(s.full)
 	}
@@ -76,7 +76,7 @@ func (r *replayer) record(typ wal.Type, rec []byte) error {
 		return wal.DecodeExemplars(rec, func(old uint32, e exemplar.Exemplar) error {
 			ref, err := r.ref(old)
 			if err == nil {
-				r.s.exemplars.add(r.s.registry, ref, e)
+				r.s.exemplars.add(r.s.active.registry, ref, e)
 			}
 			return err
 		})
@@ -97,7 +97,7 @@ func (r *replayer) series(old uint32, key []byte) error {
 		return fmt.Errorf("the series number %d is out of range", old)
 	}
 	var ref [1]head.Ref
-	if err := r.s.registry.Register([][]byte{key}, []series.ID{series.HashKey(key)}, ref[:]); err != nil {
+	if err := r.s.active.registry.Register([][]byte{key}, []series.ID{series.HashKey(key)}, ref[:], 0); err != nil {
 		return err
 	}
 	if n := int(old) + 1 - len(r.refs); n > 0 {

@@ -49,10 +49,11 @@ func (s *Selection) Labels(i int, b *labels.ScratchBuilder) labels.Labels {
 // AppendValues appends the values of some labels of series i to dst, each followed by the byte 0xff, which
 // is in no value. A label that the series does not have is empty.
 func (s *Selection) AppendValues(dst []byte, i int, names ...string) []byte {
-	if h := &s.hits[i]; h.ref == 0 {
-		return h.parts[0].block.AppendValues(dst, h.parts[0].ord, names...)
+	h := &s.hits[i]
+	if h.registry != nil {
+		return h.registry.AppendValues(dst, h.ref, names...)
 	}
-	return s.v.registry.AppendValues(dst, s.hits[i].ref, names...)
+	return h.parts[0].block.AppendValues(dst, h.parts[0].ord, names...)
 }
 
 // Chunks appends the chunks of series i that overlap the range to dst, in time order. They do not overlap each
@@ -110,5 +111,8 @@ func outside(mint, maxt int64) func(lo, hi int64) bool {
 
 // any reports whether a series certainly has a sample in a range, by what is known without reading: false says nothing.
 func (v *view) any(h *hit, mint, maxt int64) bool {
-	return h.ref != 0 && slices.ContainsFunc(v.tables, func(t *table) bool { return t.Any(h.ref, mint, maxt) })
+	return slices.ContainsFunc(v.tables, func(t *table) bool {
+		ref := h.refIn(t)
+		return ref != 0 && t.Any(ref, mint, maxt)
+	})
 }

@@ -32,7 +32,7 @@ type Count struct {
 func (s *Store) Status(limit int) Status {
 	v := s.view()
 	defer v.close()
-	st := Status{Series: s.registry.Count(), Blocks: len(v.blocks), MinTime: 1<<63 - 1, MaxTime: -1 << 63}
+	st := Status{Series: v.activeSeries(), Blocks: len(v.blocks), MinTime: 1<<63 - 1, MaxTime: -1 << 63}
 	for _, t := range v.tables {
 		st.Samples += t.Samples()
 		st.Chunks += t.Closed()
@@ -46,7 +46,7 @@ func (s *Store) Status(limit int) Status {
 		}
 	}
 	values, bytes := map[string]int{}, map[string]int{}
-	s.registry.Cardinality(func(name, value string, series int) {
+	v.registries[0].Cardinality(func(name, value string, series int) {
 		st.LabelPairs++
 		if name == "__name__" {
 			st.SeriesByMetric = append(st.SeriesByMetric, Count{value, series})

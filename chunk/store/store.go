@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"golang.org/x/sync/errgroup"
@@ -27,7 +28,6 @@ type Store struct {
 	wal  *wal.WAL
 
 	cache     *block.Cache
-	registry  *head.Registry
 	exemplars *exemplars
 	metadata  *metadata
 
@@ -42,6 +42,8 @@ type Store struct {
 	tombs  tombstoneFile
 	masks  map[*block.Block]mask // of blocks that tombstones hide something of; replaced, never changed
 
+	refused atomic.Bool   // a new series was, because of MaxSeries, since the last look at what is idle
+	looked  time.Time     // when idle series were last counted; runFlush's alone
 	broken  atomic.Bool   // the log failed; writes are refused until it is mended
 	stuck   atomic.Bool   // the last flush failed; writes are refused when memory is full
 	full    chan struct{} // a signal that a memtable wants to be frozen or flushed
@@ -62,7 +64,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), registry: head.NewRegistry(), active: newTable(o.Now()),
+		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), active: newTable(head.NewRegistry(), o.Now()),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
 		empty: map[int64][]block.Coverage{}, full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}

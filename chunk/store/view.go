@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -10,17 +11,19 @@ import (
 	"github.com/minitrue/minitrue/chunk/head"
 )
 
-// table is a memtable with the count of those who use it: its memory is given
-// back when the last has released it.
+// table is a memtable with the registry that its refs are from, and the count of those who
+// use it: its memory is given back when the last has released it.
 type table struct {
 	*head.Memtable
-	users atomic.Int64
-	born  atomic.Int64 // when it was last empty, about; Unix ns
-	end   uint64       // when frozen: its log lies in the segments below this one
+	registry *head.Registry
+	users    atomic.Int64
+	born     atomic.Int64 // when it was last empty, about; Unix ns
+	end      uint64       // when frozen: its log lies in the segments below this one
 }
 
-func newTable(now time.Time) *table {
-	t := &table{Memtable: head.NewMemtable()}
+// newTable makes a table that releases the registry in the end.
+func newTable(r *head.Registry, now time.Time) *table {
+	t := &table{Memtable: head.NewMemtable(), registry: r}
 	t.born.Store(now.UnixNano())
 	t.users.Store(1)
 	return t
@@ -29,16 +32,26 @@ func newTable(now time.Time) *table {
 func (t *table) release() {
 	if t.users.Add(-1) == 0 {
 		t.Memtable.Release()
+		t.registry.Release()
 	}
+}
+
+// idleAfter is how much older than the newest sample of a memtable the last one of an idle series is, ms.
+const idleAfter = 30 * 60 * 1000
+
+// crowded reports whether more than a quarter of the registry's series are idle.
+func (t *table) crowded() bool {
+	_, maxT := t.Bounds()
+	return 4*t.Recent(max(maxT, math.MinInt64+idleAfter)-idleAfter) < 3*t.registry.Count()
 }
 
 // view is what one reader sees: a consistent set of memtables and blocks that
 // stays until it is closed.
 type view struct {
-	registry *head.Registry
-	tables   []*table
-	blocks   []*block.Block
-	coarse   []*block.Block // downsampled ones, which are not used before coarsen
+	tables     []*table
+	registries []*head.Registry // of the tables, from new to old; almost always one
+	blocks     []*block.Block
+	coarse     []*block.Block // downsampled ones, which are not used before coarsen
 
 	masks map[*block.Block]mask // what deletes hide; never changed
 	seq   uint64                // of the latest delete that is in masks
@@ -52,11 +65,14 @@ type view struct {
 func (s *Store) view() *view {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	v := &view{registry: s.registry, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
+	v := &view{tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
 	v.masks, v.seq = s.masks, s.tombs.Seq
 	v.pick = func(s chunk.Stats) float64 { return s.Last }
 	for _, t := range v.tables {
 		t.users.Add(1)
+		if n := len(v.registries); n == 0 || v.registries[n-1] != t.registry {
+			v.registries = append(v.registries, t.registry)
+		}
 	}
 	for _, b := range v.blocks {
 		b.Retain()
@@ -65,6 +81,14 @@ func (s *Store) view() *view {
 		b.Retain()
 	}
 	return v
+}
+
+// activeSeries is how many series the newest registry knows.
+func (v *view) activeSeries() int {
+	if len(v.registries) == 0 {
+		return 0 // the store is closed
+	}
+	return v.registries[0].Count()
 }
 
 func (v *view) close() {
