@@ -114,19 +114,19 @@ func (b *Block) mapped(name string) ([]byte, error) {
 func (b *Block) openIndex() error {
 	data, err := b.mapped(IndexFile)
 	if err == nil {
-		if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks); err == nil {
+		if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks, &b.cache.age); err == nil {
 			return nil
 		}
 	}
 	if b.ro {
 		return b.corrupt(IndexFile, err)
 	}
-	b.log.Warn("The index of a block is missing or damaged and is made anew.", "block", b.meta.ULID, "err", err)
+	b.log.Warn("The index of a block is missing or damaged and is made anew.", "block", b.meta.ULID, "path", filepath.Join(b.dir, IndexFile), "err", err)
 	data, err = b.rebuildIndex()
 	if err != nil {
 		return fmt.Errorf("rebuild index: %w", err)
 	}
-	if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks); err != nil {
+	if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks, &b.cache.age); err != nil {
 		return b.corrupt(IndexFile, fmt.Errorf("rebuild: %w", err))
 	}
 	if err := b.storeIndex(data); err != nil {

@@ -11,6 +11,7 @@ import (
 // dropped stays valid.
 type Cache struct {
 	limit int64
+	age   atomic.Uint32
 	zstd  *zstd.Decoder // safe for concurrent use
 
 	mu    sync.Mutex // guards what follows, and the sizes of slots
@@ -33,6 +34,9 @@ func NewCache(bytes int64) *Cache {
 	}
 	return &Cache{limit: bytes, zstd: d}
 }
+
+// Age tells that time has passed, about a second: what is read of mapped files after it is verified once more before it is believed.
+func (c *Cache) Age() { c.age.Add(1) }
 
 // Bytes is how much the cache holds.
 func (c *Cache) Bytes() int64 {

@@ -143,6 +143,8 @@ func decodeFixed(col column, enc format.Encoding, raw, dict []byte, n int) (out 
 	}()
 	want := n * col.width
 	switch {
+	case dict != nil && enc != format.RLEDictionary:
+		return nil, fmt.Errorf("%w: encoding %v behind a dictionary", ErrUnsupported, enc)
 	case enc == format.Plain:
 		out = raw
 	case enc == format.DeltaBinaryPacked && col.typ == format.Int32:

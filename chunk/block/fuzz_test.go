@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/oklog/ulid/v2"
@@ -39,7 +40,7 @@ func FuzzIndex(f *testing.F) {
 		}
 		_, _ = w.w.Write(w.trailer(ulid.ULID{}, x.series, x.rows, x.pairs, uint32(len(x.names))))
 		_ = w.w.Flush()
-		idx, err := openIndex(out.Bytes(), ulid.ULID{}, uint64(x.series), uint64(x.rows))
+		idx, err := openIndex(out.Bytes(), ulid.ULID{}, uint64(x.series), uint64(x.rows), new(atomic.Uint32))
 		if err != nil {
 			return
 		}

@@ -7,17 +7,20 @@ import (
 	"hash/crc32"
 	"math"
 	"sort"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// index is an open index. Its bytes are verified as a whole when it is opened, and
-// every number in them is checked before it is used as a place.
+// index is an open index. Its bytes are verified as a whole when it is opened and by its guard when they are read later, and
+// every number in them is checked before it is used as a place. What is not right reads as empty.
 type index struct {
+	*guard
 	sec    [sections][]byte
-	names  []string // sorted
-	first  []uint32 // by name: its first pair; one entry more than names
+	at     [sections]int // where each begins in the file
+	names  []string      // sorted
+	first  []uint32      // by name: its first pair; one entry more than names
 	series uint32
 	rows   uint32
 	pairs  uint32
@@ -29,7 +32,7 @@ var errIndex = errors.New("the index contradicts itself")
 func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 // openIndex parses an index, which must be of the block id with this many series and rows.
-func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
+func openIndex(b []byte, id ulid.ULID, series, rows uint64, age *atomic.Uint32) (*index, error) {
 	if len(b) < len(indexMagic)+trailerSize || string(b[:len(indexMagic)]) != indexMagic {
 		return nil, fmt.Errorf("it is not an index of version %s", indexMagic)
 	}
@@ -39,7 +42,7 @@ func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
 	if string(t[signed+4:]) != indexMagic || crc32.Checksum(t[:signed], castagnoli) != le.Uint32(t[signed:]) {
 		return nil, errors.New("checksum mismatch in its trailer")
 	}
-	x := &index{}
+	x := &index{guard: newGuard(b, age)}
 	at := uint64(len(indexMagic)) // where the last section ended
 	for i := range x.sec {
 		off, n, crc := le.Uint64(t), le.Uint64(t[8:]), le.Uint32(t[16:])
@@ -53,7 +56,7 @@ func openIndex(b []byte, id ulid.ULID, series, rows uint64) (*index, error) {
 			}
 		}
 		at = off + n
-		x.sec[i] = body[off : off+n : off+n]
+		x.sec[i], x.at[i] = body[off:off+n:off+n], int(off)
 		if crc32.Checksum(x.sec[i], castagnoli) != crc {
 			return nil, fmt.Errorf("checksum mismatch in section %d at %d", i, off)
 		}
@@ -124,15 +127,23 @@ func (x *index) readNames(n uint32) error {
 	return nil
 }
 
+// sureOf reports whether bytes of a section are right.
+func (x *index) sureOf(sec int, from, to uint32) bool {
+	return x.sure(x.at[sec]+int(from), x.at[sec]+int(to))
+}
+
 // between is the i-th piece of bytes, by the array of its ends.
 func (x *index) between(ends, bytes int, i uint32) []byte {
 	e, b := x.sec[ends], x.sec[bytes]
+	if !x.sureOf(ends, 4*(max(i, 1)-1), 4*(i+1)) {
+		return nil
+	}
 	var from uint32
 	if i > 0 {
 		from = binary.LittleEndian.Uint32(e[4*(i-1):])
 	}
 	to := binary.LittleEndian.Uint32(e[4*i:])
-	if from > to || to > uint32(len(b)) {
+	if from > to || to > uint32(len(b)) || !x.sureOf(bytes, from, to) {
 		return nil
 	}
 	return b[from:to]
@@ -140,65 +151,6 @@ func (x *index) between(ends, bytes int, i uint32) []byte {
 
 func (x *index) value(pair uint32) []byte { return x.between(secValueEnd, secValues, pair) }
 func (x *index) list(pair uint32) []byte  { return x.between(secListEnd, secLists, pair) }
-
-// mark returns what is noted of the last marked series that is not behind one.
-func (x *index) mark(ord uint32) (counts, row, labels uint32) {
-	m := x.sec[secMarks][markSize*(ord/markEvery):]
-	return le32(m), le32(m[4:]), le32(m[8:])
-}
-
-// rowsOf returns the rows [from, to) of a series.
-func (x *index) rowsOf(ord uint32) (from, to uint32) {
-	if ord >= x.series {
-		return 0, 0
-	}
-	at, row, _ := x.mark(ord)
-	if at > uint32(len(x.sec[secCounts])) {
-		return 0, 0
-	}
-	b := x.sec[secCounts][at:]
-	for range ord%markEvery + 1 {
-		n, w := uvarint32(b)
-		if w == 0 || n > x.rows || row > x.rows-n {
-			return 0, 0
-		}
-		b = b[w:]
-		from, row = row, row+n
-	}
-	return from, row
-}
-
-// set returns the pairs of a series, as uvarints.
-func (x *index) set(ord uint32) []byte {
-	if ord >= x.series {
-		return nil
-	}
-	_, _, at := x.mark(ord)
-	if at > uint32(len(x.sec[secLabels])) {
-		return nil
-	}
-	b := x.sec[secLabels][at:]
-	for skip := ord % markEvery; ; skip-- {
-		n, w := uvarint32(b)
-		b = b[w:]
-		if w == 0 || uint64(n) > uint64(len(b)) {
-			return nil
-		}
-		end := 0
-		for ; n > 0 && end < len(b); end++ {
-			if b[end] < 0x80 {
-				n--
-			}
-		}
-		if n > 0 {
-			return nil
-		}
-		if skip == 0 {
-			return b[:end]
-		}
-		b = b[end:]
-	}
-}
 
 // nameRange returns the pairs [from, to) of a label name.
 func (x *index) nameRange(name string) (from, to uint32, ok bool) {
@@ -222,22 +174,6 @@ func (x *index) search(from, to uint32, value string) uint32 {
 	}))
 }
 
-// pairOf returns the pair of a series within [from, to): its label of one name.
-func (x *index) pairOf(ord, from, to uint32) (uint32, bool) {
-	b := x.set(ord)
-	for len(b) > 0 {
-		p, w := uvarint32(b)
-		if w == 0 || p >= to {
-			return 0, false
-		}
-		if p >= from {
-			return p, true
-		}
-		b = b[w:]
-	}
-	return 0, false
-}
-
 // nameAt returns the name of a pair.
 func (x *index) nameAt(pair uint32) int {
 	lo, hi := 0, len(x.names)
@@ -249,23 +185,6 @@ func (x *index) nameAt(pair uint32) int {
 		}
 	}
 	return lo
-}
-
-// each calls f with every label of a series, in order. The value lies in the map.
-func (x *index) each(ord uint32, f func(name int, value []byte)) error {
-	if ord >= x.series {
-		return fmt.Errorf("there is no series %d", ord)
-	}
-	b := x.set(ord)
-	for len(b) > 0 {
-		p, w := uvarint32(b)
-		if w == 0 || p >= x.pairs {
-			return errIndex
-		}
-		f(x.nameAt(p), x.value(p))
-		b = b[w:]
-	}
-	return nil
 }
 
 // length is how many series have a label.

@@ -27,8 +27,8 @@ func (b *Block) LabelNames(ms ...*labels.Matcher) ([]string, error) {
 				left--
 			}
 		})
-		if err != nil {
-			return nil, b.corrupt(IndexFile, err)
+		if err := b.because(err); err != nil {
+			return nil, err
 		}
 	}
 	var names []string
@@ -64,5 +64,5 @@ func (b *Block) LabelValues(name string, ms ...*labels.Matcher) ([]string, error
 			values = append(values, string(b.index.value(p)))
 		}
 	}
-	return values, nil
+	return values, b.Err()
 }

@@ -14,8 +14,8 @@ import (
 func (b *Block) Postings(ms ...*labels.Matcher) ([]uint32, error) {
 	s := selection{index: b.index}
 	ords, err := s.run(ms)
-	if err != nil {
-		return nil, b.corrupt(IndexFile, err)
+	if err := b.because(err); err != nil {
+		return nil, err
 	}
 	return ords, nil
 }

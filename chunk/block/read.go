@@ -34,8 +34,8 @@ func (b *Block) ID(ord uint32) (series.ID, error) {
 		for o := first; o < min(first+idsEvery, b.index.series); o++ {
 			key = key[:0]
 			err := b.index.each(o, func(name int, value []byte) { key = series.AppendLabel(key, b.index.names[name], view(value)) })
-			if err != nil {
-				return nil, b.corrupt(IndexFile, err)
+			if err := b.because(err); err != nil {
+				return nil, err
 			}
 			id := series.HashKey(key).Bytes()
 			ids = append(ids, id[:]...)
@@ -58,11 +58,11 @@ func (b *Block) Partition(ord uint32) (uint16, error) {
 }
 
 // Labels returns the labels of a series, which do not alias the map, and no labels when
-// there is no such series. The builder is the caller's scratch.
+// there is no such series or, as [Block.Err] tells then, they are damaged. The builder is the caller's scratch.
 func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
 	sb.Reset()
 	sb.SetUnsafeAdd(true) // the values lie in the map: every form of labels must copy them
-	if err := b.index.each(ord, func(name int, value []byte) { sb.Add(b.index.names[name], view(value)) }); err != nil {
+	if err := b.index.each(ord, func(name int, value []byte) { sb.Add(b.index.names[name], view(value)) }); err != nil || b.Err() != nil {
 		return labels.EmptyLabels()
 	}
 	ls := sb.Labels()
@@ -71,7 +71,7 @@ func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
 }
 
 // AppendValues appends the values of some labels of a series to dst, each followed by the byte 0xff, which
-// is in no value. A label that the series does not have is empty.
+// is in no value. A label that the series does not have is empty, and so is, as [Block.Err] tells then, a damaged one.
 func (b *Block) AppendValues(dst []byte, ord uint32, names ...string) []byte {
 	for _, name := range names {
 		if from, to, ok := b.index.nameRange(name); ok && ord < b.index.series {
@@ -87,7 +87,10 @@ func (b *Block) AppendValues(dst []byte, ord uint32, names ...string) []byte {
 // Chunks appends the rows of a series that overlap [mint, maxt], in time order.
 func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
 	from, to := b.index.rowsOf(ord)
-	var err error
+	err := b.Err()
+	if err != nil {
+		return dst, err
+	}
 	if to-from > 8 {
 		from += uint32(sort.Search(int(to-from), func(i int) bool {
 			row := from + uint32(i)

@@ -28,7 +28,7 @@ func (b *Block) Verify() error {
 	if err != nil {
 		return err
 	}
-	x, err := openIndex(want, b.meta.ULID, b.meta.Series, b.meta.Chunks)
+	x, err := openIndex(want, b.meta.ULID, b.meta.Series, b.meta.Chunks, &b.cache.age)
 	if err != nil {
 		return b.corrupt(IndexFile, err)
 	}
