@@ -32,6 +32,8 @@ type Block struct {
 
 	refs   atomic.Int64
 	closed atomic.Bool // the owner's reference is gone
+
+	reindexed bool // the index was made anew
 }
 
 // Open opens the block in a folder. It verifies the index, the ids and what says where things are, not the
@@ -129,6 +131,7 @@ func (b *Block) openIndex() error {
 	if b.index, err = openIndex(data, b.meta.ULID, b.meta.Series, b.meta.Chunks, &b.cache.age); err != nil {
 		return b.corrupt(IndexFile, fmt.Errorf("rebuild: %w", err))
 	}
+	b.reindexed = true
 	if err := b.storeIndex(data); err != nil {
 		// Full or read-only: the block serves from memory.
 		b.log.Warn("The new index of a block cannot be stored.", "block", b.meta.ULID, "err", err)
@@ -138,6 +141,9 @@ func (b *Block) openIndex() error {
 
 // Meta returns what the block is.
 func (b *Block) Meta() Meta { return b.meta }
+
+// Reindexed tells whether the index was missing or damaged when the block was opened, and was made anew.
+func (b *Block) Reindexed() bool { return b.reindexed }
 
 // Dir returns the block's folder.
 func (b *Block) Dir() string { return b.dir }

@@ -140,6 +140,20 @@ func pad(i int) string {
 	return string(b)
 }
 
+// Series that have no label but their name leave two columns of series.parquet without a value.
+func TestIndexOfBareNamesIsRebuilt(t *testing.T) {
+	root := t.TempDir()
+	m := write(t, root, []modelSeries{{newSeries(labels.FromStrings("__name__", "m")), []chunk.Chunk{xorChunk(t, 0, 10, 1)}}})
+	dir := filepath.Join(root, m.ULID.String())
+	if err := os.Remove(filepath.Join(dir, IndexFile)); err != nil {
+		t.Fatal(err)
+	}
+	b := openBlock(t, dir)
+	if err := b.Verify(); err != nil || !b.Reindexed() {
+		t.Fatalf("%v, made anew: %v", err, b.Reindexed())
+	}
+}
+
 func TestIndexIsRebuilt(t *testing.T) {
 	model := randomModel(t, rand.New(rand.NewPCG(7, 7)), 50)
 	root := t.TempDir()

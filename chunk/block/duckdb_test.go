@@ -40,6 +40,13 @@ func TestDuckDB(t *testing.T) {
 	} else {
 		model = append([]modelSeries{bare}, model...)
 	}
+	duckReads(t, node, modules, model)
+	// Series that have no label but their name leave two columns without a value.
+	duckReads(t, node, modules, []modelSeries{{newSeries(labels.FromStrings("__name__", "m")), []chunk.Chunk{xorChunk(t, 0, 10, 1)}}})
+}
+
+func duckReads(t *testing.T, node, modules string, model []modelSeries) {
+	t.Helper()
 	root := t.TempDir()
 	m := write(t, root, model)
 	cmd := exec.Command(node, filepath.Join("testdata", "duckdb.mjs"), modules, filepath.Join(root, m.ULID.String()))

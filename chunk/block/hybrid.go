@@ -50,7 +50,7 @@ func appendHybrid(dst []byte, values []uint32, width int) []byte {
 
 // hybridWidth is the bits that indexes below n need; at least one, since not
 // every reader takes none.
-func hybridWidth(n int) int { return max(1, bits.Len(uint(n-1))) }
+func hybridWidth(n int) int { return max(1, bits.Len(uint(max(n, 1)-1))) }
 
 var errHybrid = errors.New("runs that do not fit")
 
