@@ -2,9 +2,7 @@ package store
 
 import (
 	"errors"
-	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -45,22 +43,20 @@ func (s *Store) openBlocks() error {
 }
 
 func (s *Store) openBlock(id ulid.ULID) (*block.Block, error) {
-	return block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger, Cache: s.cache})
+	b, err := block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger, Cache: s.cache})
+	if err == nil && b.Reindexed() {
+		s.m.reindexed.Inc()
+	}
+	return b, err
 }
 
-// quarantine moves a damaged block out of the way, where a person can look at it.
-func (s *Store) quarantine(id ulid.ULID, why error) error {
-	dir := filepath.Join(s.dir, "quarantine")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+// openMade opens a block that was just made, and removes it when it is damaged already: its samples are still where they came from.
+func (s *Store) openMade(id ulid.ULID) (*block.Block, error) {
+	b, err := s.openBlock(id)
+	if err != nil {
+		return nil, errors.Join(err, block.Remove(s.blockDir(id)))
 	}
-	to := blockPath(dir, id)
-	if err := os.Rename(s.blockDir(id), to); err != nil {
-		return fmt.Errorf("quarantine block %s: %w", id, err)
-	}
-	s.m.quarantined.Inc()
-	s.o.Logger.Error("a damaged block was set aside: its samples are missing from answers", "block", id, "path", to, "err", why)
-	return nil
+	return b, nil
 }
 
 func (s *Store) metas() []block.Meta {
@@ -85,24 +81,29 @@ func (s *Store) add(b *block.Block) {
 	}
 }
 
-// remove takes a block out of the view and off the disk. Readers who have it keep it.
+// remove takes blocks out of the view and off the disk. Readers who have them keep them. Those that were set aside meanwhile
+// are left where they are.
 func (s *Store) remove(ids ...ulid.ULID) error {
+	s.tombMu.Lock()
 	s.viewMu.Lock()
+	var dirs []string
+	masks := maps.Clone(s.masks)
 	gone := func(b *block.Block) bool {
 		if !slices.Contains(ids, b.Meta().ULID) {
 			return false
 		}
+		dirs = append(dirs, b.Dir())
+		delete(masks, b)
 		b.Release()
 		return true
 	}
-	masks := maps.Clone(s.masks)
-	maps.DeleteFunc(masks, func(b *block.Block, _ mask) bool { return slices.Contains(ids, b.Meta().ULID) })
-	s.masks = masks
 	s.blocks, s.coarse = slices.DeleteFunc(s.blocks, gone), slices.DeleteFunc(s.coarse, gone)
+	s.masks = masks
 	s.viewMu.Unlock()
+	s.tombMu.Unlock()
 	var errs []error
-	for _, id := range ids {
-		errs = append(errs, block.Remove(s.blockDir(id)))
+	for _, dir := range dirs {
+		errs = append(errs, block.Remove(dir))
 	}
 	return errors.Join(errs...)
 }

@@ -56,6 +56,9 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 			return err
 		}
 		done, err := s.downsample(ctx, now, o, duty)
+		if s.met(err) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("compact: %w", err)
 		}
@@ -69,7 +72,7 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 		if len(jobs) == 0 {
 			return s.forgetTombstones()
 		}
-		if err := s.compact(ctx, jobs[0], duty); err != nil {
+		if err := s.compact(ctx, jobs[0], duty); err != nil && !s.met(err) {
 			return fmt.Errorf("compact: %w", err)
 		}
 	}
@@ -138,6 +141,9 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 			in = append(in, b)
 		}
 	}
+	if len(in) == 0 {
+		return nil // they were damaged and set aside, or their time was over
+	}
 	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
 	if errors.Is(err, block.ErrEmpty) {
 		return s.remove(job.Blocks...)
@@ -155,9 +161,9 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 
 // replace puts a new block into the place of others.
 func (s *Store) replace(meta block.Meta, old ...ulid.ULID) error {
-	b, err := s.openBlock(meta.ULID)
+	b, err := s.openMade(meta.ULID)
 	if err != nil {
-		return errors.Join(err, block.Remove(s.blockDir(meta.ULID)))
+		return err
 	}
 	if err := s.publish(b); err != nil {
 		b.Release()

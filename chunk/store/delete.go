@@ -31,6 +31,23 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	if err := s.flushFrozen(ctx); err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
+	for {
+		series, err = s.bury(ctx, mint, maxt, ms)
+		if err == nil {
+			break
+		}
+		if !s.met(err) {
+			return 0, fmt.Errorf("delete: %w", err)
+		}
+	}
+	s.m.deletes.Inc()
+	s.o.Logger.Info("deleted", "matchers", fmt.Sprint(ms), "series", series)
+	signal(s.merge)
+	return series, nil
+}
+
+// bury makes a tombstone, unless nothing lies under it.
+func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) (series int, err error) {
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
 	t := tombstone{Seq: s.tombs.Seq + 1, MinTime: mint, MaxTime: maxt, ms: ms}
@@ -42,11 +59,11 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	masks := maps.Clone(v.masks)
 	for _, b := range slices.Concat(v.blocks, v.coarse) {
 		if err := ctx.Err(); err != nil {
-			return 0, fmt.Errorf("delete: %w", err)
+			return 0, err
 		}
 		more, err := maskOf(b, []tombstone{t})
 		if err != nil {
-			return 0, fmt.Errorf("delete: %w", err)
+			return 0, err
 		}
 		for _, h := range more {
 			n := len(h.ords)
@@ -59,18 +76,16 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 			masks[b] = append(slices.Clip(masks[b]), more...)
 		}
 	}
-	if series > 0 {
-		next := tombstoneFile{Version: tombstoneVersion, Seq: t.Seq, Tombstones: append(slices.Clip(s.tombs.Tombstones), t)}
-		if err := s.writeTombstones(&next); err != nil {
-			return 0, fmt.Errorf("delete: %w", err)
-		}
-		s.viewMu.Lock()
-		s.tombs, s.masks = next, masks
-		s.viewMu.Unlock()
+	if series == 0 {
+		return 0, nil
 	}
-	s.m.deletes.Inc()
-	s.o.Logger.Info("deleted", "matchers", fmt.Sprint(ms), "series", series)
-	signal(s.merge)
+	next := tombstoneFile{Version: tombstoneVersion, Seq: t.Seq, Tombstones: append(slices.Clip(s.tombs.Tombstones), t)}
+	if err := s.writeTombstones(&next); err != nil {
+		return 0, err
+	}
+	s.viewMu.Lock()
+	s.tombs, s.masks = next, masks
+	s.viewMu.Unlock()
 	return series, nil
 }
 
@@ -100,6 +115,9 @@ func (s *Store) loadTombstones() error {
 	s.tombs, s.masks = *f, map[*block.Block]mask{}
 	for _, b := range slices.Concat(s.blocks, s.coarse) {
 		m, err := maskOf(b, f.Tombstones)
+		if s.met(err) {
+			return s.loadTombstones() // of what is left, opened anew perhaps
+		}
 		if err != nil {
 			return err
 		}

@@ -294,5 +294,5 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 		return nil, err
 	}
 	w = nil
-	return s.openBlock(meta.ULID)
+	return s.openMade(meta.ULID)
 }

@@ -3,9 +3,9 @@ package store
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	samples, failed, stalls, flushErrors, compactErrors, quarantined, deletes prometheus.Counter
-	flush, compact                                                            prometheus.Histogram
-	replay                                                                    prometheus.Gauge
+	samples, failed, stalls, flushErrors, compactErrors, quarantined, reindexed, deletes prometheus.Counter
+	flush, compact                                                                       prometheus.Histogram
+	replay                                                                               prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer, s *Store) metrics {
@@ -22,6 +22,7 @@ func newMetrics(r prometheus.Registerer, s *Store) metrics {
 		flushErrors:   counter("flush_errors_total", "Memtables that could not be written to a block at the first try."),
 		compactErrors: counter("compact_errors_total", "Merges of blocks that failed."),
 		quarantined:   counter("quarantined_blocks_total", "Damaged blocks that were set aside."),
+		reindexed:     counter("reindexed_blocks_total", "Blocks whose index was missing or damaged and was made anew."),
 		deletes:       counter("deletes_total", "Deletes of samples by selector and time."),
 		flush:         duration("flush_duration_seconds", "How long writing a memtable to blocks took."),
 		compact:       duration("compact_duration_seconds", "How long merging blocks took."),
@@ -30,7 +31,7 @@ func newMetrics(r prometheus.Registerer, s *Store) metrics {
 	if r == nil {
 		return m
 	}
-	r.MustRegister(m.samples, m.failed, m.stalls, m.flushErrors, m.compactErrors, m.quarantined, m.deletes, m.flush, m.compact, m.replay)
+	r.MustRegister(m.samples, m.failed, m.stalls, m.flushErrors, m.compactErrors, m.quarantined, m.reindexed, m.deletes, m.flush, m.compact, m.replay)
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "minitrue_store_" + name, Help: help}, f))
 	}

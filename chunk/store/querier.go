@@ -39,6 +39,12 @@ type part struct {
 // find returns the series that the matchers select and that have samples in
 // [mint, maxt], or near it, in no order.
 func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) ([]hit, error) {
+	hits, err := v.look(ctx, mint, maxt, ms)
+	v.store.met(err)
+	return hits, err
+}
+
+func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) ([]hit, error) {
 	var hits []hit
 	if v.inMemory(mint, maxt) {
 		hits = v.findInMemory(ms)
@@ -117,11 +123,30 @@ func (v *view) labels(h *hit, b *labels.ScratchBuilder) labels.Labels {
 	return h.parts[0].block.Labels(h.parts[0].ord, b)
 }
 
+// err returns an error when labels that were read may be wrong.
+func (v *view) err() error {
+	for _, b := range v.blocks {
+		if err := b.Err(); err != nil {
+			v.store.met(err)
+			return err
+		}
+	}
+	return nil
+}
+
 // chunks appends the chunks of a series that overlap [mint, maxt] to dst, by MinTime. Data
 // of blocks lives as long as the view. Chunks come with data where need says so of their
 // times, with nil everywhere; those that come without have their statistics instead. Data
 // of memory is appended to buf.
 func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+	dst, err := v.read(dst, buf, h, mint, maxt, need)
+	if err != nil {
+		v.store.met(err)
+	}
+	return dst, err
+}
+
+func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
 	var few [16]block.Row
@@ -222,6 +247,7 @@ func (q *querier) strings(hints *storage.LabelHints, memory func(*head.Registry)
 		}
 		more, err := blocks(b)
 		if err != nil {
+			q.s.met(err)
 			return nil, nil, err
 		}
 		all = append(all, more...)
@@ -255,6 +281,9 @@ func (q *querier) entries(ctx context.Context, sorted bool, hints *storage.Selec
 	var b labels.ScratchBuilder
 	for i := range hits {
 		s.es[i] = entry{hits[i], s.v.labels(&hits[i], &b)}
+	}
+	if err := s.v.err(); err != nil {
+		return nil, err
 	}
 	if sorted {
 		slices.SortFunc(s.es, func(a, b entry) int { return labels.Compare(a.labels, b.labels) })

@@ -46,6 +46,9 @@ func (s *Selection) Labels(i int, b *labels.ScratchBuilder) labels.Labels {
 	return s.v.labels(&s.hits[i], b)
 }
 
+// Err returns an error when labels that were handed out may be wrong, since the index that they are from turned out to be damaged.
+func (s *Selection) Err() error { return s.v.err() }
+
 // AppendValues appends the values of some labels of series i to dst, each followed by the byte 0xff, which
 // is in no value. A label that the series does not have is empty.
 func (s *Selection) AppendValues(dst []byte, i int, names ...string) []byte {

@@ -43,11 +43,13 @@ func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
 	return dir, nil
 }
 
-// link links the blocks and tombstones into a new folder. Nobody compacts meanwhile, so that no block goes away, and none
+// link links the blocks and tombstones into a new folder. Nobody compacts meanwhile, nor sets a block aside, so that none goes away, and none
 // deletes, so that blocks and tombstones belong together.
 func (s *Store) link(ctx context.Context, to string) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
+	s.damageMu.Lock()
+	defer s.damageMu.Unlock()
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
 	if err := os.RemoveAll(to); err != nil { // what a crash left

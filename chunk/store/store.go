@@ -40,6 +40,7 @@ type Store struct {
 	blocks []*block.Block
 	coarse []*block.Block // downsampled ones
 	tombs  tombstoneFile
+	aged   time.Time             // when the cache was last told so; see view
 	masks  map[*block.Block]mask // of blocks that tombstones hide something of; replaced, never changed
 
 	refused atomic.Bool   // a new series was, because of MaxSeries, since the last look at what is idle
@@ -52,6 +53,8 @@ type Store struct {
 	flushMu sync.Mutex    // one flush at a time
 
 	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu
+	damageMu  sync.Mutex                 // one at a time sees to a damaged block; after compactMu, before tombMu; guards aside
+	aside     map[string]bool            // folders of blocks that were set aside while they were open
 	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty
 	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
 }
@@ -66,7 +69,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), active: newTable(head.NewRegistry(), o.Now()),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
-		empty: map[int64][]block.Coverage{}, full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
+		aside: map[string]bool{}, empty: map[int64][]block.Coverage{}, full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}
 	s.room = sync.NewCond(&s.viewMu)
 	s.tables = []*table{s.active}

@@ -48,6 +48,7 @@ func (t *table) crowded() bool {
 // view is what one reader sees: a consistent set of memtables and blocks that
 // stays until it is closed.
 type view struct {
+	store      *Store
 	tables     []*table
 	registries []*head.Registry // of the tables, from new to old; almost always one
 	blocks     []*block.Block
@@ -65,7 +66,11 @@ type view struct {
 func (s *Store) view() *view {
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	v := &view{tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
+	if now := s.o.Now(); now.Sub(s.aged) >= time.Second {
+		s.aged = now
+		s.cache.Age()
+	}
+	v := &view{store: s, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
 	v.masks, v.seq = s.masks, s.tombs.Seq
 	v.pick = func(s chunk.Stats) float64 { return s.Last }
 	for _, t := range v.tables {
