@@ -32,6 +32,8 @@ type Selection interface {
 	Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error)
 	// Coarse says whether buckets stand for samples that are no longer kept.
 	Coarse() bool
+	// Err says whether labels that were handed out may be wrong.
+	Err() error
 	Close()
 }
 

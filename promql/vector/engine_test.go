@@ -207,6 +207,29 @@ func (breaking) Chunks([]chunk.Chunk, *[]byte, int, func(mint, maxt int64) bool)
 	panic("a mistake")
 }
 
+// astray finds out at the end that labels were wrong.
+type astray struct{ scanner }
+
+type straying struct{ Selection }
+
+func (s astray) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (Selection, error) {
+	sel, err := s.scanner.Scan(ctx, mint, maxt, ms...)
+	return straying{sel}, err
+}
+
+func (straying) Err() error { return errors.New("the index is damaged") }
+
+// An answer whose labels may be wrong is none.
+func TestDamagedLabelsEndTheQuery(t *testing.T) {
+	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
+	for _, text := range []string{"temperature", "sum by (site) (temperature)"} {
+		res := hourly(text).ask(t, New(newProm(50_000_000), astray{s}, Options{}), s)
+		if res.Err == nil || !strings.Contains(res.Err.Error(), "the index is damaged") {
+			t.Errorf("%s: error %v", text, res.Err)
+		}
+	}
+}
+
 // A mistake in here ends a query, and not the process.
 func TestPanicEndsTheQuery(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}

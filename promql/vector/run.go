@@ -74,6 +74,9 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, err
 	if (r.names.fixed == "" || r.names.odd) && twice(sel, r.has) {
 		return nil, errUnfit // the engine says what is wrong
 	}
+	if err := sel.Err(); err != nil {
+		return nil, err
+	}
 	a.notes = r.notes()
 	return &a, nil
 }
