@@ -43,8 +43,8 @@ func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
 	return dir, nil
 }
 
-// link links the blocks and tombstones into a new folder. Nobody compacts meanwhile, nor sets a block aside, so that none goes away, and none
-// deletes, so that blocks and tombstones belong together.
+// link links the blocks into a new folder, and writes the tombstones there: their file may have been damaged since it was read. Nobody
+// compacts meanwhile or sets a block aside, so that no block goes away, and none deletes, so that blocks and tombstones belong together.
 func (s *Store) link(ctx context.Context, to string) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
@@ -69,9 +69,10 @@ func (s *Store) link(ctx context.Context, to string) error {
 			return err
 		}
 	}
-	err := linkFile(filepath.Join(s.dir, TombstonesFile), filepath.Join(to, TombstonesFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	if s.tombs.Seq > 0 { // tombMu is held
+		if err := s.tombs.write(to); err != nil {
+			return err
+		}
 	}
 	return errors.Join(syncDir(blocks), syncDir(to), syncDir(filepath.Dir(to)))
 }

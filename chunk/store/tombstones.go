@@ -116,13 +116,13 @@ func readTombstones(dir string) (*tombstoneFile, error) {
 	return f, nil
 }
 
-// writeTombstones makes the tombstones durable: all of them or, after a crash, those from before.
-func (s *Store) writeTombstones(f *tombstoneFile) error {
+// write makes the tombstones of a data folder durable: all of them or, after a crash, those from before.
+func (f *tombstoneFile) write(dir string) error {
 	b, err := f.encode()
 	if err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
 	}
-	path := filepath.Join(s.dir, TombstonesFile)
+	path := filepath.Join(dir, TombstonesFile)
 	if err := writeFile(path+".tmp", b); err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
 	}
