@@ -19,8 +19,8 @@
 //
 // What was never synced may be torn, and is cut off at the next start: it was never
 // acknowledged. A bad frame that some later Commit says was synced, or one in any segment but
-// the last, was acknowledged once: the start stops with a [*CorruptError], and
-// [Repair] sets the damaged segment aside.
+// the last, was acknowledged once: the start stops with a [*CorruptError], and so it does where a single bit of the last write has
+// flipped. [Repair] flips single bits back, leaves out what is damaged worse, and sets the damaged segment aside.
 //
 // When a write or a sync fails, whoever waited for it is told so, the segment is left as
 // it is, and a flag in the next one's header says that the one before may end torn.

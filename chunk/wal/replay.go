@@ -34,7 +34,7 @@ func (w *WAL) replaySegment(n uint64, last bool, replay func(uint64, Type, []byt
 	if end >= int64(len(b)) {
 		return nil
 	}
-	if wasSynced(b, end) || !last && !w.endsInFailure(n) {
+	if wasSynced(b, end) || !last && !w.endsInFailure(n) || flipped(b, end) {
 		return &CorruptError{path, end, reason.Error()}
 	}
 	return w.cut(path, end, reason)
@@ -109,67 +109,4 @@ func Scan(path string, f func(off int64, typ Type, rec []byte) error) (end int64
 		err = fmt.Errorf("%s: offset %d: %w", path, end, err)
 	}
 	return end, len(bytes.TrimRight(b[min(end, int64(len(b))):], "\x00")), err
-}
-
-// Repair makes a damaged log usable: every damaged segment is copied to
-// <name>.damaged, and rewritten with the frames that are good. It returns what it did, a
-// line a segment.
-func Repair(dir string) ([]string, error) {
-	ns, err := Segments(dir)
-	if err != nil {
-		return nil, err
-	}
-	var done []string
-	w := &WAL{dir: dir}
-	for _, n := range ns {
-		path := w.path(n)
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return done, err
-		}
-		good, bad := salvage(b, n)
-		if bad == 0 {
-			continue
-		}
-		if err := writeSync(path+".damaged", b); err != nil {
-			return done, err
-		}
-		if err := writeSync(path, good); err != nil {
-			return done, err
-		}
-		done = append(done, fmt.Sprintf("%s: left out %d damaged bytes, kept %d; the original is %s.damaged", path, bad, len(good), path))
-	}
-	return done, nil
-}
-
-// salvage returns a segment's header and good frames, and how many other bytes that are not zero it skipped.
-func salvage(b []byte, n uint64) (good []byte, bad int64) {
-	off := int64(headerSize)
-	flags, err := checkHeader(b, n)
-	good = appendHeader(nil, n, flags)
-	if err != nil {
-		if next, _ := nextGood(b, 0); next < 0 {
-			return good, 0 // it was never written: the next start removes it
-		}
-		bad, off = headerSize, 0
-	}
-	for off < int64(len(b)) {
-		f, err := readFrame(b, off)
-		if err == nil {
-			good = append(good, b[off:off+f.size]...)
-			off += f.size
-			continue
-		}
-		if errors.Is(err, errEnd) && allZero(b[off:]) {
-			break
-		}
-		next, _ := nextGood(b, off)
-		if next < 0 {
-			bad += int64(len(b)) - off
-			break
-		}
-		bad += next - off
-		off = next
-	}
-	return good, bad
 }

@@ -74,7 +74,7 @@ func (w *WAL) verifySegment(n uint64, last bool, check func(uint64, Type, []byte
 	if errors.As(err, &bad) || err != nil {
 		return bad, nil
 	}
-	if end < int64(len(b)) && (wasSynced(b, end) || !last && !w.endsInFailure(n)) {
+	if end < int64(len(b)) && (wasSynced(b, end) || !last && !w.endsInFailure(n) || flipped(b, end)) {
 		return &CorruptError{w.path(n), end, reason.Error()}, nil
 	}
 	return nil, nil
