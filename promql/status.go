@@ -32,6 +32,7 @@ type TSDBStatus struct {
 	LabelValueCountByLabelName  []Stat    `json:"labelValueCountByLabelName"`
 	MemoryInBytesByLabelName    []Stat    `json:"memoryInBytesByLabelName"`
 	SeriesCountByLabelValuePair []Stat    `json:"seriesCountByLabelValuePair"`
+	Quarantine                  []string  `json:"quarantine,omitempty"` // MiniTrue's own: damaged blocks that were set aside
 }
 
 // HeadStats are figures of the head; times are in milliseconds.

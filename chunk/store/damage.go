@@ -50,10 +50,13 @@ func (s *Store) met(err error) bool {
 	return true
 }
 
+// quarantineDir is the folder of a data folder for blocks that were set aside.
+const quarantineDir = "quarantine"
+
 // quarantine moves a damaged block out of the way, where a person can look at it.
 func (s *Store) quarantine(id ulid.ULID, why error) error {
 	s.m.quarantined.Inc()
-	dir := filepath.Join(s.dir, "quarantine")
+	dir := filepath.Join(s.dir, quarantineDir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

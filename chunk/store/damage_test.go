@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -144,8 +145,11 @@ var encounters = map[string]func(context.Context, *Store) error{
 		_, _, err = q.LabelValues(ctx, "__name__", nil, every)
 		return err
 	},
-	"merge":  func(ctx context.Context, s *Store) error { return s.CompactAll(ctx) },
-	"delete": func(ctx context.Context, s *Store) error { _, err := s.Delete(ctx, -1, -1, every); return err },
+	"merge": func(ctx context.Context, s *Store) error { return s.CompactAll(ctx) },
+	"delete": func(ctx context.Context, s *Store) error {
+		_, err := s.Delete(ctx, 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchRegexp, "__name__", "not.+there"))
+		return err
+	},
 }
 
 // A block whose samples turn out to be damaged is set aside once, whoever meets it, and the rest is served.
@@ -172,8 +176,9 @@ func TestDamageThatIsMetSetsTheBlockAside(t *testing.T) {
 			if log.count("file="+block.ChunksFile) != 1 || log.count("offset=4 ") != 1 {
 				t.Errorf("the log does not name the place:\n%s", &log.buf)
 			}
-			if !exists(filepath.Join(s.dir, "quarantine", filepath.Base(bad))) || exists(bad) {
-				t.Error("the block was not moved")
+			aside := filepath.Join(s.dir, "quarantine", filepath.Base(bad))
+			if got := s.Status(1).Quarantine; !slices.Equal(got, []string{aside}) || exists(bad) {
+				t.Errorf("set aside are %q, want %s", got, aside)
 			}
 			if st, err := s.Aggregate(t.Context(), 0, math.MaxInt64, every); err != nil || st.Count() != 2 || st.Total() != 2 {
 				t.Errorf("%v samples, %v, %v", st.Count(), st.Total(), err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 )
 
@@ -13,7 +14,8 @@ type Status struct {
 	Chunks     int64 // in memory, about
 	Blocks     int
 	BlockBytes int64
-	MinTime    int64 // ms, of what is in memory; greater than MaxTime if there is nothing
+	Quarantine []string // folders of damaged blocks that were set aside, whose samples are missing
+	MinTime    int64    // ms, of what is in memory; greater than MaxTime if there is nothing
 	MaxTime    int64
 
 	SeriesByMetric []Count // the most first
@@ -45,6 +47,7 @@ func (s *Store) Status(limit int) Status {
 			st.BlockBytes += f.Size
 		}
 	}
+	st.Quarantine, _ = filepath.Glob(filepath.Join(s.dir, quarantineDir, "*")) // the pattern is a good one
 	values, bytes := map[string]int{}, map[string]int{}
 	v.registries[0].Cardinality(func(name, value string, series int) {
 		st.LabelPairs++

@@ -149,6 +149,7 @@ func (g *graph) tsdbStatus(limit int) promql.TSDBStatus {
 		LabelValueCountByLabelName:  stats(s.ValuesByLabel),
 		MemoryInBytesByLabelName:    stats(s.BytesByLabel),
 		SeriesCountByLabelValuePair: stats(s.SeriesByPair),
+		Quarantine:                  s.Quarantine,
 	}
 }
 
