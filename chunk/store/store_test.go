@@ -49,7 +49,7 @@ type brittleFile struct {
 
 var errDisk = errors.New("no space left on device")
 
-func (b *brittle) create(path string, size int64) (wal.File, error) {
+func (b *brittle) create(path string) (wal.File, error) {
 	if b.fail.Load() {
 		return nil, errDisk
 	}
@@ -57,7 +57,14 @@ func (b *brittle) create(path string, size int64) (wal.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return brittleFile{f, b}, f.Truncate(size)
+	return brittleFile{f, b}, nil
+}
+
+func (f brittleFile) Reserve(size int64) error {
+	if f.b.fail.Load() {
+		return errDisk
+	}
+	return f.Truncate(size)
 }
 
 func (f brittleFile) Sync() error {

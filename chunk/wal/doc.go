@@ -12,8 +12,8 @@
 //
 // all little endian. The crc (CRC-32C) covers all that follows it in the frame.
 // Every write begins with a frame of type Commit, whose record is the offset in this
-// segment up to which everything had been synced by then. A segment is filled with
-// zeros in advance, so that a sync changes no file size.
+// segment up to which everything had been synced by then. A segment's file grows
+// ahead of its writes, with zeros and by doubling, so that few syncs change its size.
 //
 // # Crashes
 //

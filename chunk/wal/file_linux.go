@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -29,22 +30,28 @@ func (f *diskFile) Sync() error {
 	}
 }
 
-// createFile makes a file whose blocks are reserved: a full disk shows here, and not in the middle of a write.
-func createFile(path string, size int64) (File, error) {
+// Reserve sees to it that size bytes have their blocks: a full disk shows here, and not in the middle of a write.
+func (f *diskFile) Reserve(size int64) error {
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+	}
+	if err == unix.EOPNOTSUPP {
+		return f.Truncate(size)
+	}
+	if err != nil {
+		return &fs.PathError{Op: "reserve", Path: f.Name(), Err: err}
+	}
+	f.resized = true
+	return nil
+}
+
+func createFile(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Fallocate(int(f.Fd()), 0, 0, size)
-	if err == unix.EOPNOTSUPP {
-		err = f.Truncate(size)
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(path)
-		return nil, err
-	}
-	return &diskFile{File: f, resized: true}, nil
+	return &diskFile{File: f}, nil
 }
 
 // mapFile shows a file's bytes without reading them all.

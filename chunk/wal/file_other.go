@@ -4,16 +4,17 @@ package wal
 
 import "os"
 
-func createFile(path string, size int64) (File, error) {
+type diskFile struct{ *os.File }
+
+// Reserve makes the file size bytes long.
+func (f diskFile) Reserve(size int64) error { return f.Truncate(size) }
+
+func createFile(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.Truncate(size); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
+	return diskFile{f}, nil
 }
 
 func mapFile(path string) (b []byte, unmap func(), err error) {

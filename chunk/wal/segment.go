@@ -3,12 +3,19 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // open starts segment n. The caller holds commit, or is alone.
 func (w *WAL) open(n uint64) error {
-	f, err := w.o.Create(w.path(n), w.o.SegmentSize)
+	f, err := w.o.Create(w.path(n))
 	if err != nil {
+		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
+	}
+	length := min(firstReserve, w.o.SegmentSize)
+	if err := f.Reserve(length); err != nil {
+		f.Close()
+		os.Remove(w.path(n)) // else every try on a full disk leaves one
 		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
 	}
 	flags := uint32(0)
@@ -27,7 +34,30 @@ func (w *WAL) open(n uint64) error {
 		f.Close()
 		return fmt.Errorf("sync log folder: %w", err)
 	}
-	w.file, w.number, w.offset, w.durable, w.failed = f, n, headerSize, headerSize, false
+	w.file, w.number, w.offset, w.length, w.durable, w.failed = f, n, headerSize, length, headerSize, false
+	return nil
+}
+
+// firstReserve is how many bytes a new segment's file has.
+const firstReserve = 64 << 10
+
+// reserve sees to it that the open segment's file is at least size bytes long. It grows by
+// doubling: a node that gets little keeps little, and a busy one has syncs that change no file size.
+func (w *WAL) reserve(size int64) error {
+	if size <= w.length {
+		return nil
+	}
+	more := max(size, min(2*w.length, w.o.SegmentSize))
+	err := w.file.Reserve(more)
+	if err != nil && more > size { // a nearly full disk may have room for this write
+		more = size
+		err = w.file.Reserve(more)
+	}
+	if err != nil {
+		_ = w.file.Truncate(w.offset) // what a failed try took of a full disk is wanted elsewhere
+		return fmt.Errorf("grow log segment %s: %w", w.path(w.number), err)
+	}
+	w.length = more
 	return nil
 }
 

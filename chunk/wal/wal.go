@@ -17,6 +17,7 @@ import (
 // File is what the log needs of an open segment. Tests put failing ones in its place.
 type File interface {
 	WriteAt(p []byte, off int64) (int, error)
+	Reserve(size int64) error // makes it size bytes long, which is longer than it was, with zeros
 	Truncate(size int64) error
 	Sync() error
 	Close() error
@@ -24,11 +25,11 @@ type File interface {
 
 // Options of a log. The zero value is usable.
 type Options struct {
-	SegmentSize int64                                       // bytes; 0 means 64 MiB
-	Interval    time.Duration                               // 0 means that Sync returns after the fsync; else Run syncs this often
-	Create      func(path string, size int64) (File, error) // nil means a file on disk, size bytes of zeros
-	Logger      *slog.Logger                                // nil means none
-	Registerer  prometheus.Registerer                       // nil means that metrics are not shown
+	SegmentSize int64                           // bytes; 0 means 64 MiB
+	Interval    time.Duration                   // 0 means that Sync returns after the fsync; else Run syncs this often
+	Create      func(path string) (File, error) // nil means a file on disk; it is empty at first
+	Logger      *slog.Logger                    // nil means none
+	Registerer  prometheus.Registerer           // nil means that metrics are not shown
 }
 
 func (o Options) withDefaults() Options {
@@ -67,6 +68,7 @@ type WAL struct {
 	failed  bool       // a write failed, and there was no Rotate since
 	number  uint64     // of the open segment
 	offset  int64      // where the next write goes
+	length  int64      // of the open segment's file, with the zeros behind offset
 	durable int64      // the offset in the open segment up to which it is synced
 	written Position   // everything up to here has been given to the file, or is lost
 	lost    []span     // what failed writes took with them
@@ -199,6 +201,9 @@ func (w *WAL) writeOut(buf []byte, sync bool) error {
 		}
 	}
 	if len(buf) > 0 {
+		if err := w.reserve(w.offset + int64(len(buf))); err != nil {
+			return err
+		}
 		putCommit(buf, w.durable)
 		if _, err := w.file.WriteAt(buf, w.offset); err != nil {
 			return fmt.Errorf("write log segment %s: %w", w.path(w.number), err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -198,15 +199,16 @@ type failing struct {
 }
 
 type faultyDisk struct {
-	writes, syncs, creates bool // what fails
-	tear                   int  // bytes of a failing write that get through
+	writes, syncs, creates, grows bool  // what fails
+	tear                          int   // bytes of a failing write that get through
+	room                          int64 // bytes that a file may have; 0 means any number
 }
 
-func (d *faultyDisk) create(path string, size int64) (File, error) {
+func (d *faultyDisk) create(path string) (File, error) {
 	if d.creates {
 		return nil, errors.New("no space left")
 	}
-	f, err := createFile(path, size)
+	f, err := createFile(path)
 	return &failing{f, d}, err
 }
 
@@ -216,6 +218,13 @@ func (f *failing) WriteAt(p []byte, off int64) (int, error) {
 		return n, errors.New("injected write error")
 	}
 	return f.File.WriteAt(p, off)
+}
+
+func (f *failing) Reserve(size int64) error {
+	if f.disk.grows || f.disk.room > 0 && size > f.disk.room {
+		return errors.New("no space left")
+	}
+	return f.File.Reserve(size)
 }
 
 func (f *failing) Sync() error {
@@ -234,7 +243,7 @@ func TestFailuresLoseNothingAcknowledged(t *testing.T) {
 		w, _ := open(t, dir, o)
 		acked, sent := []string{}, map[string]bool{}
 		for i := range 60 {
-			*d = faultyDisk{r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(60)}
+			*d = faultyDisk{r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(60), 0}
 			first, second := fmt.Sprint("a", i), fmt.Sprint("b", i)
 			p1, _ := w.Append(Samples, []byte(first))
 			p2, _ := w.Append(Samples, []byte(second))
@@ -322,4 +331,53 @@ func FuzzReplay(f *testing.F) {
 			t.Fatalf("after a repair: %v", err)
 		}
 	})
+}
+
+// A segment takes little room until much is in it, grows by doubling, and takes what is there on a nearly full disk.
+func TestSegmentGrowsAheadOfWrites(t *testing.T) {
+	dir, d := t.TempDir(), &faultyDisk{}
+	w, _ := open(t, dir, Options{Create: d.create})
+	length := func() int64 {
+		t.Helper()
+		st, err := os.Stat(w.path(w.number))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.Size()
+	}
+	var want []string
+	rec := strings.Repeat("0123456789", 1000)
+	lengths := []int64{length()}
+	for range 40 {
+		put(t, w, rec)
+		want = append(want, rec)
+		if n := length(); n != lengths[len(lengths)-1] {
+			lengths = append(lengths, n)
+		}
+	}
+	if !slices.Equal(lengths, []int64{64 << 10, 128 << 10, 256 << 10, 512 << 10}) {
+		t.Errorf("lengths %v", lengths)
+	}
+	large := strings.Repeat("l", 200_000)
+	d.room = w.offset + 300_000
+	put(t, w, large)
+	want = append(want, large)
+	p, err := w.Append(Samples, []byte(large))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Sync(p); !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "grow log segment") {
+		t.Errorf("error %v", err)
+	}
+	if n := length(); n != w.offset {
+		t.Errorf("a segment given up has %d bytes, of which %d were written", n, w.offset)
+	}
+	d.room = 0
+	if _, err := w.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, w, "after")
+	if _, got := open(t, dir, Options{}); !slices.Equal(got, append(want, "after")) {
+		t.Errorf("replayed %d records, want %d", len(got), len(want)+1)
+	}
 }

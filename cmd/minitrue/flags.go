@@ -29,6 +29,7 @@ type flags struct {
 	Config, WebConfig, LogLevel, LogFormat            string
 	MaxFuture, QueryTimeout, Lookback                 time.Duration
 	QueryConcurrency, QueryMaxSamples                 int
+	MaxSeries                                         int
 	DeviceLabel                                       string
 	Demo                                              bool
 
@@ -59,6 +60,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.Retention1h, "retention-1h", "", "how long statistics of an hour are kept, such as 10y; 0 means for ever, empty that none are made")
 	s.StringVar(&f.RetentionSize, "retention-size", "0", "how much room blocks may take, such as 50GB; 0 means all there is")
 	s.StringVar(&f.MemtableSize, "memtable-size", "128MB", "how much memory recent samples take before they are written to a block")
+	s.IntVar(&f.MaxSeries, "max-series", 0, "how many series may be active before new ones are refused; 0 means any number")
 	s.StringVar(&f.Config, "config", "", "YAML file with limits and MQTT users")
 	s.StringVar(&f.WebConfig, "web.config.file", "", "TLS and users of HTTP, in the format of Prometheus's exporters")
 	s.DurationVar(&f.MaxFuture, "max-future", time.Hour, "how far ahead of the clock a sample may be")
@@ -90,6 +92,7 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		{"retention-1h", func() error { return f.addResolution(time.Hour, f.Retention1h) }},
 		{"retention-size", func() error { f.retentionSize, err = size(f.RetentionSize); return err }},
 		{"memtable-size", f.settleMemtable},
+		{"max-series", func() error { return check(f.MaxSeries >= 0, "%d is less than 0", f.MaxSeries) }},
 		{"port", func() error { return port(f.Port) }},
 		{"tcp-port", func() error { return port(f.TCPPort) }},
 		{"broker", func() error { return brokerURL(f.Broker) }},

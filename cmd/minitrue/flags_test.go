@@ -107,6 +107,7 @@ func TestSettleRefuses(t *testing.T) {
 		{"--memtable-size=1KB", "--memtable-size: 1KB is less than 1MB"},
 		{"--memtable-size=0", "--memtable-size: "},
 		{"--memtable-size=-1GB", "--memtable-size: "},
+		{"--max-series=-1", "--max-series: -1 is less than 0"},
 		{"--config=" + os.DevNull + "/none", "--config: "},
 		{"--demo --broker=tcp://h:1883", "--demo: "},
 		{"--demo --mqtt-listen=none", "--demo: "},

@@ -47,6 +47,7 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 		Retention:     f.retention,
 		RetentionSize: f.retentionSize,
 		Downsample:    f.downsample,
+		MaxSeries:     f.MaxSeries,
 		DeviceLabel:   f.DeviceLabel,
 		Limits:        series.Limits{Labels: f.config.Limits.Labels, Name: f.config.Limits.LabelNameBytes, Value: f.config.Limits.LabelValueBytes},
 		Logger:        log,
