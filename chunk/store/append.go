@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
@@ -144,11 +146,19 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	for j, i := range w.newAt {
 		if w.refs[i] = w.newRefs[j]; w.refs[i] == 0 {
 			s.refused.Store(true)
-			b.Reject(i, "max_series", fmt.Errorf("series %d is new, and the node has %d active ones, as many as it may (--max-series)", i+1, s.o.MaxSeries))
+			b.Reject(i, "max_series", fmt.Errorf("%s is new, and the node has %d active series, as many as it may: see --max-series", keyText(b.Series[i].Key), s.o.MaxSeries))
 		}
 	}
 	clear(w.keys) // they belong to the caller
 	return nil
+}
+
+// keyText is a key as people write it.
+func keyText(key []byte) string {
+	var b labels.ScratchBuilder
+	_ = series.EachLabel(key, func(name, value string) { b.Add(name, value) })
+	b.Sort()
+	return b.Labels().String()
 }
 
 func (s *Store) reject(b *series.Batch, i int, err error) {
