@@ -3,19 +3,12 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"os"
 )
 
 // open starts segment n. The caller holds commit, or is alone.
 func (w *WAL) open(n uint64) error {
 	f, err := w.o.Create(w.path(n))
 	if err != nil {
-		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
-	}
-	length := min(firstReserve, w.o.SegmentSize)
-	if err := f.Reserve(length); err != nil {
-		f.Close()
-		os.Remove(w.path(n)) // else every try on a full disk leaves one
 		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
 	}
 	flags := uint32(0)
@@ -34,11 +27,11 @@ func (w *WAL) open(n uint64) error {
 		f.Close()
 		return fmt.Errorf("sync log folder: %w", err)
 	}
-	w.file, w.number, w.offset, w.length, w.durable, w.failed = f, n, headerSize, length, headerSize, false
+	w.file, w.number, w.offset, w.length, w.durable, w.failed = f, n, headerSize, headerSize, headerSize, false
 	return nil
 }
 
-// firstReserve is how many bytes a new segment's file has.
+// firstReserve is how many bytes a segment's file has as soon as there is something in it.
 const firstReserve = 64 << 10
 
 // reserve sees to it that the open segment's file is at least size bytes long. It grows by
@@ -47,7 +40,7 @@ func (w *WAL) reserve(size int64) error {
 	if size <= w.length {
 		return nil
 	}
-	more := max(size, min(2*w.length, w.o.SegmentSize))
+	more := max(size, min(max(2*w.length, firstReserve), w.o.SegmentSize))
 	err := w.file.Reserve(more)
 	if err != nil && more > size { // a nearly full disk may have room for this write
 		more = size
@@ -108,9 +101,13 @@ func (w *WAL) Rotate() (uint64, error) {
 	w.commit.Lock()
 	defer w.commit.Unlock()
 	_ = w.write(true) // when it fails, whoever waits for it is told, and the segment is given up
+	next := w.number + 1
+	if w.failed && w.offset == headerSize {
+		next = w.number // nothing is in it: tries on a full disk must not leave a file each
+	}
 	err := w.seal()
 	if err == nil {
-		err = w.open(w.number + 1)
+		err = w.open(next)
 	}
 	if err != nil {
 		w.fail(span{w.written, w.written})

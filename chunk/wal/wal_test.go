@@ -355,7 +355,7 @@ func TestSegmentGrowsAheadOfWrites(t *testing.T) {
 			lengths = append(lengths, n)
 		}
 	}
-	if !slices.Equal(lengths, []int64{64 << 10, 128 << 10, 256 << 10, 512 << 10}) {
+	if !slices.Equal(lengths, []int64{headerSize, 64 << 10, 128 << 10, 256 << 10, 512 << 10}) {
 		t.Errorf("lengths %v", lengths)
 	}
 	large := strings.Repeat("l", 200_000)
@@ -372,11 +372,28 @@ func TestSegmentGrowsAheadOfWrites(t *testing.T) {
 	if n := length(); n != w.offset {
 		t.Errorf("a segment given up has %d bytes, of which %d were written", n, w.offset)
 	}
-	d.room = 0
+	d.grows = true
+	last := w.number
+	for range 3 { // the disk is full for a while
+		if _, err := w.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := w.Append(Samples, []byte("lost"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Sync(p); !errors.Is(err, ErrLost) {
+			t.Errorf("error %v", err)
+		}
+	}
+	*d = faultyDisk{}
 	if _, err := w.Rotate(); err != nil {
 		t.Fatal(err)
 	}
 	put(t, w, "after")
+	if w.number != last+1 {
+		t.Errorf("%d tries to write left %d segments", 3, w.number-last)
+	}
 	if _, got := open(t, dir, Options{}); !slices.Equal(got, append(want, "after")) {
 		t.Errorf("replayed %d records, want %d", len(got), len(want)+1)
 	}

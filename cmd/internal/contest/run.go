@@ -24,6 +24,7 @@ func (o *Options) loads() []load {
 		{name: "fleet", figures: []string{"ingest", "queries", "start"}, run: fleet},
 		{name: "million", figures: []string{"million", "start"}, run: million},
 		{name: "week", figures: []string{"week", "start"}, run: week},
+		{name: "month", figures: []string{"start"}, run: month},
 		{name: "real", figures: []string{"real"}, run: realSeries},
 		{name: "churn", figures: []string{"churn"}, run: churn},
 		{name: "mqtt", figures: []string{"mqtt"}, run: messages, only: MiniTrue},
