@@ -20,6 +20,7 @@ type Options struct {
 	Grace     time.Duration   // a range is over this long after its end; 0 means 2h, the age at which memory is flushed
 	Quiet     time.Duration   // and when no block of it is younger than this; 0 means 1h
 	MinBlocks int             // blocks of like size that are merged before the range is over; 0 means 3
+	MaxBlocks int             // blocks that are merged at a time; 0 means 16
 	Force     bool            // all ranges are over
 }
 
@@ -37,6 +38,7 @@ func (o Options) withDefaults() Options {
 	o.Grace = cmp.Or(o.Grace, 2*time.Hour)
 	o.Quiet = cmp.Or(o.Quiet, time.Hour)
 	o.MinBlocks = cmp.Or(o.MinBlocks, 3)
+	o.MaxBlocks = max(cmp.Or(o.MaxBlocks, 16), 2)
 	return o
 }
 
@@ -75,7 +77,7 @@ func (p *planner) plan(live []block.Meta) {
 	o := p.Options
 	for i := len(o.Ranges) - 1; i >= 0; i-- {
 		for _, g := range p.groups(live, o.Ranges[i]) {
-			p.finish(g, o.Ranges[i])
+			p.finish(g, i, false)
 		}
 	}
 	for i, r := range o.Ranges {
@@ -143,8 +145,10 @@ func (p *planner) groups(metas []block.Meta, r time.Duration) [][]block.Meta {
 	return gs
 }
 
-// finish merges all blocks of a range that is over, when it is worth it.
-func (p *planner) finish(g []block.Meta, r time.Duration) {
+// finish merges all blocks of a range of level i that is over, when it is worth it. Too many at a time would be slow, so that
+// they are merged by shorter ranges first, and at once: a backfill leaves many blocks in a short time.
+func (p *planner) finish(g []block.Meta, i int, urgent bool) {
+	r := p.Ranges[i]
 	if len(g) < 2 {
 		return
 	}
@@ -164,9 +168,13 @@ func (p *planner) finish(g []block.Meta, r time.Duration) {
 			return
 		}
 	}
+	if len(g) > p.MaxBlocks {
+		p.finishParts(g, i)
+		return
+	}
 	var rest int64
 	for i, m := range g {
-		if !p.Force && int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
+		if !p.Force && !urgent && int64(m.ULID.Time())+p.Quiet.Milliseconds() > p.now {
 			return
 		}
 		if i < len(g)-1 {
@@ -180,11 +188,24 @@ func (p *planner) finish(g []block.Meta, r time.Duration) {
 	p.gather(g[:len(g)-1], r) // what came late, by itself
 }
 
+// finishParts merges some of more blocks than are merged at a time.
+func (p *planner) finishParts(g []block.Meta, i int) {
+	before := len(p.jobs)
+	if i > 0 {
+		for _, part := range p.groups(g, p.Ranges[i-1]) {
+			p.finish(part, i-1, true)
+		}
+	}
+	if len(p.jobs) == before {
+		p.add(g[:p.MaxBlocks], p.Ranges[i])
+	}
+}
+
 // gather merges the smallest blocks of a range when there are enough of like size.
 func (p *planner) gather(g []block.Meta, r time.Duration) {
 	var sum int64
 	n := 0
-	for n < len(g) && (n == 0 || g[n].Bytes() <= like*sum) {
+	for n < min(len(g), p.MaxBlocks) && (n == 0 || g[n].Bytes() <= like*sum) {
 		sum += g[n].Bytes()
 		n++
 	}

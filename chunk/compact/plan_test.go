@@ -1,7 +1,9 @@
 package compact
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -192,4 +194,50 @@ func ExamplePlan() {
 		fmt.Println(len(j.Blocks), "blocks within", j.Range)
 	}
 	// Output: 2 blocks within 8h0m0s
+}
+
+// A backfill leaves hundreds of blocks within minutes. They are merged before they are an hour old, a few at a time, and by time.
+func TestPlanOfABackfill(t *testing.T) {
+	const now = 100_000
+	var metas []block.Meta
+	for n := range 360 {
+		m := meta(0, now, 0, 0, 100)
+		m.ULID[14], m.ULID[15] = byte(n>>8), byte(n)
+		m.MinTime, m.MaxTime = int64(2*n)*hour, int64(2*n+2)*hour-1
+		metas = append(metas, m)
+	}
+	rewritten := int64(0)
+	for made := 1000; ; made++ {
+		jobs := Plan(metas, now*hour, Options{})
+		if len(jobs) == 0 {
+			break
+		}
+		merged := meta(0, now, 0, 0, 0)
+		merged.ULID[14], merged.ULID[15] = byte(made>>8), byte(made)
+		merged.MinTime = math.MaxInt64
+		size := int64(0)
+		metas = slices.DeleteFunc(metas, func(m block.Meta) bool {
+			if !slices.Contains(jobs[0].Blocks, m.ULID) {
+				return false
+			}
+			merged.MinTime, merged.MaxTime = min(merged.MinTime, m.MinTime), max(merged.MaxTime, m.MaxTime)
+			size += m.Bytes()
+			return true
+		})
+		if n := len(jobs[0].Blocks); n < 2 || n > 16 {
+			t.Fatalf("%d blocks are merged at a time", n)
+		}
+		merged.Files = map[string]block.FileMeta{block.ChunksFile: {Size: size}}
+		metas = append(metas, merged)
+		rewritten += size
+	}
+	if len(metas) > 32 || rewritten > 3*36_000 {
+		t.Errorf("%d blocks are left, %.1f times rewritten", len(metas), float64(rewritten)/36_000)
+	}
+	slices.SortFunc(metas, func(a, b block.Meta) int { return cmp.Compare(a.MinTime, b.MinTime) })
+	for i := 1; i < len(metas); i++ {
+		if metas[i].MinTime <= metas[i-1].MaxTime {
+			t.Errorf("blocks %d and %d overlap, which none did before", i-1, i)
+		}
+	}
 }

@@ -211,6 +211,18 @@ func (m *Memtable) Samples() int64 { return m.samples.Load() }
 // Recent is how many series have their last sample at since (ms) or later; histogram series count always.
 func (m *Memtable) Recent(since int64) int {
 	n := 0
+	m.eachEntry(func(e *entry) {
+		if e.count > 0 && e.t >= since {
+			n++
+		}
+	})
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	return n + len(m.hists)
+}
+
+// eachEntry calls f for every entry, whose page's lock it holds meanwhile.
+func (m *Memtable) eachEntry(f func(*entry)) {
 	for i := range m.pages {
 		dir := m.pages[i].Load()
 		if dir == nil {
@@ -223,16 +235,11 @@ func (m *Memtable) Recent(since int64) int {
 			}
 			p.mu.Lock()
 			for k := range p.entries {
-				if e := &p.entries[k]; e.count > 0 && e.t >= since {
-					n++
-				}
+				f(&p.entries[k])
 			}
 			p.mu.Unlock()
 		}
 	}
-	m.histMu.Lock()
-	defer m.histMu.Unlock()
-	return n + len(m.hists)
 }
 
 // Bounds are the times of the earliest and the latest sample, ms; the first is

@@ -3,6 +3,7 @@ package head
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -38,7 +39,10 @@ func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int6
 	e := p.entry(ref)
 	for i := e.closed; i != 0; {
 		c := m.closed.at(i)
-		if c.MaxTime >= mint && c.MinTime <= maxt {
+		if c.MaxTime < mint {
+			break // what is late is not among them: each ends before the next begins
+		}
+		if c.MinTime <= maxt {
 			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
 			if need == nil || need(c.MinTime, c.MaxTime) {
 				out.Data = m.bytes(grown(buf, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
@@ -142,6 +146,38 @@ func settle(late []series.Sample) []series.Sample {
 		}
 	}
 	return out
+}
+
+// Windows returns the numbers of all windows that samples lie in, ascending.
+func (m *Memtable) Windows() []int64 {
+	seen := map[int64]struct{}{}
+	last := int64(math.MinInt64) // the number of no window
+	note := func(t int64) {
+		if w := chunk.Window(t); w != last {
+			last = w
+			seen[w] = struct{}{}
+		}
+	}
+	m.closed.each(func(c *closedChunk) { note(c.MinTime) })
+	m.eachEntry(func(e *entry) {
+		if e.count > 0 {
+			note(e.t)
+		}
+		for _, s := range m.lateSamples(e, math.MinInt64, math.MaxInt64) {
+			note(s.T)
+		}
+	})
+	m.histMu.Lock()
+	defer m.histMu.Unlock()
+	for _, s := range m.hists {
+		for _, c := range s.enc.Chunks() {
+			note(c.MinTime)
+		}
+		for _, h := range s.late {
+			note(h.T)
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // Has reports whether there may be samples of a series.

@@ -180,7 +180,7 @@ func (s *Store) flush(ctx context.Context, t *table) error {
 	for _, m := range s.metas() {
 		origin.Generation = max(origin.Generation, m.Generation+1)
 	}
-	for _, r := range s.ranges(t) {
+	for _, r := range ranges(t.Memtable) {
 		b, err := s.writeBlock(ctx, t, r, origin)
 		if err != nil {
 			for _, b := range made {
@@ -222,28 +222,36 @@ func (s *Store) flush(ctx context.Context, t *table) error {
 type span struct{ start, end int64 }
 
 // recentWindows is how many of the last windows of a memtable become blocks of their
-// own; what is older goes into at most oldBlocks larger ones.
+// own; what is older goes into at most oldBlocks, each of an aligned range of 1, 4, 16 … windows, as they are merged: a
+// backfill must not leave a block for every two hours that it goes through.
 const (
-	recentWindows = 12
-	oldBlocks     = 8
+	recentWindows = 2
+	oldBlocks     = 4
 )
 
 // ranges cuts a memtable's time into the ranges of its blocks.
-func (s *Store) ranges(t *table) []span {
-	minT, maxT := t.Bounds()
-	if minT > maxT {
+func ranges(t *head.Memtable) (out []span) {
+	windows := t.Windows()
+	if len(windows) == 0 {
 		return nil
 	}
-	first, last := chunk.Window(minT), chunk.Window(maxT)
-	from := max(first, last-recentWindows+1)
-	var out []span
-	if old := from - first; old > 0 {
-		step := (old + oldBlocks - 1) / oldBlocks
-		for w := first; w < from; w += step {
-			out = append(out, span{w * chunk.Span, min(w+step, from) * chunk.Span})
+	recent := windows[len(windows)-1] - recentWindows + 1
+	n, _ := slices.BinarySearch(windows, recent)
+	old := windows[:n]
+	for step := int64(1); ; step *= 4 {
+		out = out[:0]
+		for _, w := range old {
+			if len(out) > 0 && w*chunk.Span < out[len(out)-1].end {
+				continue
+			}
+			first := w - (w%step+step)%step
+			out = append(out, span{max(first, old[0]) * chunk.Span, min(first+step, recent) * chunk.Span})
+		}
+		if len(out) <= oldBlocks {
+			break
 		}
 	}
-	for w := from; w <= last; w++ {
+	for _, w := range windows[n:] {
 		out = append(out, span{w * chunk.Span, (w + 1) * chunk.Span})
 	}
 	return out
