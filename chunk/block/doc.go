@@ -12,23 +12,23 @@
 //
 // # How a read finds its bytes
 //
-// Every column of chunks.parquet that a query touches is written PLAIN,
-// uncompressed and without nulls, one page a column and row group. So a
-// statistic of row r is eight bytes at a known place of the mapped file, and a chunk's data lies in
-// it untouched:
+// The index says in which rows the chunks of a series are. The columns of statistics of a row group are one page each:
+// they are read together, decompressed (zstd) and kept as plain arrays in the [Cache], so that a statistic of a row is eight
+// bytes at a known place. The chunks' data is in pages of its own, which are read one at a time. Times that many chunks of a row
+// group share, as those of a device's series, are in a dictionary, once.
 //
-//	┌──────┬────────────── row group 0 ──────────────┬─ row group 1 ─┬────────┐
-//	│ PAR1 │ header │ series … │ header │ min_time … │ header │ …    │ footer │
-//	└──────┴────────┴──────────┴────────┴────────────┴────────┴──────┴────────┘
+//	┌──────┬───────────────── row group 0 ────────────────┬─ row group 1 ─┬────────┐
+//	│ PAR1 │ header │ min_time … │ times │ data │ data │ … │ header │ …    │ footer │
+//	└──────┴────────┴────────────┴───────┴──────┴──────┴───┴───────────────┴────────┘
 //
 // The footer says how each column is encoded, and a reader that does not know an
-// encoding refuses the file with a sentence. A page's checksum is verified when its row
-// group is first touched, a chunk's each time it is read, the index and the
-// ids when the block is opened; [Block.Verify] checks everything else too.
+// encoding refuses the file with a sentence. A page's checksum is verified each time that it is decompressed; the index when the block
+// is opened, and what is read of it again every second or so, since the system may have read it from the disk anew;
+// [Block.Verify] checks everything else too.
 //
 // # Lifetimes
 //
 // [Open] returns a block with one reference, its owner's. [Block.Retain] adds one,
-// [Block.Release] drops one, and the files are unmapped when the last is gone. What
-// [Block.Data] returns lies in the map and lives as long as the caller's reference.
+// [Block.Release] drops one, and the files are unmapped when the last is gone. What was decompressed is Go's, and lives as
+// long as somebody has it, though the cache has forgotten it.
 package block

@@ -5,7 +5,7 @@
 //	Append ──▶ log ──fsync──▶ done
 //	      └──▶ memtable ──freeze──▶ frozen memtable ──flush──▶ blocks ──compact──▶ fewer blocks
 //	                                     └── the log behind it is dropped
-//	Querier ◀── view: one registry, the memtables, the blocks
+//	Querier ◀── view: the memtables and their registries, the blocks
 //
 // # Freezing
 //
@@ -13,6 +13,22 @@
 // and the log repeats the labels of a series the first time that it occurs behind it: so
 // each memtable has a log of its own that needs nothing from before, and when its
 // blocks are on disk its segments are simply removed. There is no checkpoint.
+//
+// # Series that come and go
+//
+// A memtable has the registry in which its series were found, and the next one goes on with the same, unless more than a quarter
+// of its series have been silent for half an hour: then it begins with a new one, in which only those are that go on. So a
+// series that is gone leaves memory with the last memtable that knew it, and is in the blocks.
+//
+// # Deleting
+//
+// A delete is a line in tombstones.json, synced before it is answered. Queries leave out what it hides, of blocks
+// that are older than it; memory is flushed first. Merges leave it out for good, and a tombstone goes when no block is older.
+//
+// # Damage
+//
+// A block in which a checksum fails, at the start or in a query, is set aside, and what met it is tried again without; a damaged
+// index is made anew from the block. The status names what was set aside.
 //
 // # Locks
 //
