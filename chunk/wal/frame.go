@@ -83,7 +83,7 @@ var (
 
 // readFrame reads the frame at an offset. errEnd means zeros or nothing.
 func readFrame(b []byte, off int64) (frame, error) {
-	b = b[off:]
+	b = b[min(off, int64(len(b))):]
 	if len(b) < frameHeader {
 		if allZero(b) {
 			return frame{}, errEnd
