@@ -31,16 +31,30 @@ func (w *worker) each(out []float64, f func(lo, hi int) float64) {
 	lo, hi := 0, 0
 	for i := range out {
 		end := g.at(i)
-		for hi < len(u.t) && u.t[hi] <= end {
-			hi++
-		}
-		for lo < hi && u.t[lo] <= end-g.back {
-			lo++
-		}
+		hi = after(u.t, hi, end)
+		lo = after(u.t[:hi], lo, end-g.back)
 		if out[i] = absent; lo < hi {
 			out[i] = f(lo, hi)
 		}
 	}
+}
+
+// after returns the first i, from one on, with t[i] > x, or len(t). What is near is found fast, and what is far too.
+func after(t []int64, i int, x int64) int {
+	step := 1
+	for i+step <= len(t) && t[i+step-1] <= x {
+		i += step
+		step *= 2
+	}
+	end := min(i+step, len(t))
+	for i < end { // t[end:] is greater, t[:i] is not
+		if m := int(uint(i+end) / 2); t[m] <= x {
+			i = m + 1
+		} else {
+			end = m
+		}
+	}
+	return i
 }
 
 func (w *worker) counts(out []float64) {
