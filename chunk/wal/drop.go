@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// dropFile says which segments are to be removed. It is durable before the first of them goes: a crash in between must
+// DropFile says which segments are to be removed. It is durable before the first of them goes: a crash in between must
 // not leave some, since their records refer to those before.
-const dropFile = "dropped"
+const DropFile = "dropped"
 
 // Drop removes all segments below number n.
 func (w *WAL) Drop(n uint64) error {
@@ -36,7 +36,7 @@ func dropLine(n uint64) string {
 }
 
 func writeDrop(dir string, n uint64) error {
-	tmp := filepath.Join(dir, dropFile+".tmp")
+	tmp := filepath.Join(dir, DropFile+".tmp")
 	f, err := os.Create(tmp)
 	if err != nil {
 		return err
@@ -48,27 +48,36 @@ func writeDrop(dir string, n uint64) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, dropFile)); err != nil {
+	if err := os.Rename(tmp, filepath.Join(dir, DropFile)); err != nil {
 		return err
 	}
 	return syncDir(dir)
 }
 
-// finishDrop removes what an interrupted Drop left.
-func (w *WAL) finishDrop(ns []uint64) ([]uint64, error) {
-	path := filepath.Join(w.dir, dropFile)
+// readDrop returns the number below which all segments are dropped; 0 is none.
+func readDrop(dir string) (end uint64, err error) {
+	path := filepath.Join(dir, DropFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return ns, nil
-	}
-	var end uint64
-	if err == nil {
-		if _, serr := fmt.Sscanf(string(b), "%d ", &end); serr != nil || end == 0 || string(b) != dropLine(end) {
-			err = errors.New("checksum mismatch; remove the file: if the log then does not open, its oldest segments were about to go")
-		}
+		return 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log: read %s: %w", path, err)
+		return 0, err
+	}
+	if _, err := fmt.Sscanf(string(b), "%d ", &end); err != nil || end == 0 || string(b) != dropLine(end) {
+		return 0, &CorruptError{path, 0, "checksum mismatch"}
+	}
+	return end, nil
+}
+
+// finishDrop removes what an interrupted Drop left.
+func (w *WAL) finishDrop(ns []uint64) ([]uint64, error) {
+	end, err := readDrop(w.dir)
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w; remove the file: if the log then does not open, its oldest segments were about to go", err)
+	}
+	if end == 0 {
+		return ns, nil
 	}
 	w.number = end - 1 // whatever is left, no new segment is one of those
 	for len(ns) > 0 && ns[0] < end {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 // Verify reads the log in a folder as [Open] would and changes nothing, so that another process may be
@@ -19,6 +20,14 @@ func Verify(dir string, check func(segment uint64, typ Type, rec []byte) error, 
 		return fmt.Errorf("verify log: %w", err)
 	}
 	w := &WAL{dir: dir}
+	end, err := readDrop(dir)
+	var bad *CorruptError
+	if errors.As(err, &bad) {
+		damaged(bad)
+	} else if err != nil {
+		return fmt.Errorf("verify log: %w", err)
+	}
+	ns = slices.DeleteFunc(ns, func(n uint64) bool { return n < end })
 	for i, n := range ns {
 		if i > 0 && n != ns[i-1]+1 {
 			damaged(&CorruptError{w.path(ns[i-1] + 1), 0, "the segment is missing"})

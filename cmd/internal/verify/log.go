@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 
@@ -29,6 +30,11 @@ func (f *folder) log(ctx context.Context, dir string) error {
 		var c *wal.CorruptError
 		if errors.As(err, &c) {
 			x.File, x.Offset, x.What = c.Path, c.Offset, c.Reason
+		}
+		if filepath.Base(x.File) == wal.DropFile {
+			x.Do = "remove it: if the node then does not start, the oldest segments of the log were about to go"
+			f.found(x)
+			return
 		}
 		x.Do = fmt.Sprintf("acknowledged samples are damaged: restore the file from a copy, or stop the node and run `minitruectl wal repair %s` to set it aside and keep the rest", dir)
 		f.found(x)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/store"
 	"github.com/minitrue/minitrue/cmd/internal/progress"
 )
 
@@ -118,6 +119,7 @@ func (f *folder) root(ctx context.Context, g *errgroup.Group, dir string) error 
 	}
 	f.leftovers(blocks)
 	f.unknown(dir)
+	f.tombstones(dir)
 	f.quarantine(filepath.Join(dir, "quarantine"))
 	log := filepath.Join(dir, "wal")
 	f.o.Meter.Expect(size(log))
@@ -197,10 +199,17 @@ func (f *folder) unknown(dir string) {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "blocks", "wal", "lock", "snapshots", "quarantine":
+		case "blocks", "wal", "lock", "snapshots", "quarantine", store.TombstonesFile, store.TombstonesFile + ".tmp":
 		default:
 			f.note("%s is not known to this version and is not read", filepath.Join(dir, e.Name()))
 		}
+	}
+}
+
+func (f *folder) tombstones(dir string) {
+	if err := store.CheckTombstones(dir); err != nil {
+		f.found(Finding{File: filepath.Join(dir, store.TombstonesFile), Offset: -1, What: err.Error(),
+			Do: "restore it from a snapshot or a backup; without it what was deleted comes back"})
 	}
 }
 

@@ -2,13 +2,18 @@ package verify
 
 import (
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/labels"
+
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/store"
+	"github.com/minitrue/minitrue/chunk/wal"
 	"github.com/minitrue/minitrue/cmd/internal/fixture"
 )
 
@@ -104,6 +109,45 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 func torn(dir, path string) bool {
 	segments, _ := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
 	return len(segments) > 0 && segments[len(segments)-1] == path
+}
+
+// What was deleted and what of the log is dropped is in files of their own, every bit of which counts.
+func TestTombstonesAndDroppedLog(t *testing.T) {
+	dir := t.TempDir()
+	fixture.Fill(t, dir, 0, 100, true)
+	s, err := store.Open(dir, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Delete(t.Context(), math.MinInt64, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", fixture.Labels(0).Get("__name__"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := verified(t, dir); len(r.Findings) > 0 || len(r.Notes) > 0 {
+		t.Fatalf("%v %v", r.Findings, r.Notes)
+	}
+	for _, path := range []string{filepath.Join(dir, store.TombstonesFile), filepath.Join(dir, "wal", wal.DropFile)} {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := 0; at < 8*len(whole); at += 11 {
+			damaged := append([]byte(nil), whole...)
+			damaged[at/8] ^= 1 << (at % 8)
+			if err := os.WriteFile(path, damaged, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r := verified(t, dir)
+			if len(r.Findings) != 1 || r.Findings[0].File != path || r.Findings[0].What == "" || r.Findings[0].Do == "" {
+				t.Fatalf("bit %d of %s: %v", at, path, r.Findings)
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestWhatIsMissing(t *testing.T) {
