@@ -19,6 +19,7 @@ import (
 	"github.com/minitrue/minitrue/cmd/internal/backup"
 	"github.com/minitrue/minitrue/cmd/internal/bench"
 	"github.com/minitrue/minitrue/cmd/internal/progress"
+	"github.com/minitrue/minitrue/cmd/internal/verify"
 )
 
 const bucketHelp = `
@@ -108,14 +109,38 @@ func flush(ctx context.Context, dir, label string) error {
 	return errors.Join(s.Flush(ctx), s.Close())
 }
 
-// backupRunning has the node make a snapshot, and removes it afterwards.
-func backupRunning(c *cobra.Command, b *backup.Bucket, m *progress.Meter, url, dir string) error {
+// backupSnapshot is how the names of snapshots begin that are a backup's own.
+const backupSnapshot = "backup-"
+
+// backupRunning has the node make a snapshot, and removes it afterwards, and those that backups left which were killed.
+func backupRunning(c *cobra.Command, b *backup.Bucket, m *progress.Meter, url, dir string) (err error) {
+	if _, err := os.Stat(filepath.Join(dir, "blocks")); err != nil {
+		return fmt.Errorf("backup: %s is not a data folder: give the --data-dir of the node at %s: %w", dir, url, err)
+	}
+	snapshots := filepath.Join(dir, store.SnapshotsDir)
+	if err := os.MkdirAll(snapshots, 0o755); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	lock, _, err := fileutil.Flock(filepath.Join(dir, verify.BackupLock))
+	if err != nil {
+		return fmt.Errorf("backup: another backup of %s is under way: %w", dir, err)
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	left, err := filepath.Glob(filepath.Join(snapshots, backupSnapshot+"*"))
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	for _, path := range left {
+		if err := os.RemoveAll(path); err != nil {
+			return fmt.Errorf("backup: remove what an earlier one left: %w", err)
+		}
+	}
 	name, err := snapshot(c.Context(), url)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	from := filepath.Join(dir, "snapshots", name)
-	if _, err := os.Stat(from); err != nil {
+	from := filepath.Join(snapshots, backupSnapshot+name)
+	if err := os.Rename(filepath.Join(snapshots, name), from); err != nil {
 		return fmt.Errorf("backup: the node at %s made the snapshot %s, which is not in %s: give the --data-dir of that node: %w", url, name, dir, err)
 	}
 	return errors.Join(upload(c, b, m, from, dir), os.RemoveAll(from))

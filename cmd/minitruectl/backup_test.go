@@ -10,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/prometheus/tsdb/fileutil"
+
 	"github.com/minitrue/minitrue/cmd/internal/fixture"
+	"github.com/minitrue/minitrue/cmd/internal/verify"
 )
 
 // snapshots is a node so far as backup needs one: it links its blocks into a new folder.
@@ -49,9 +52,32 @@ func TestBackupOfARunningNode(t *testing.T) {
 	url := snapshots(t, data)
 	wants(t, must(t, "backup", "--url", url, "--data-dir", data, "--to", bucket), "2100 samples")
 	wants(t, must(t, "backup", "--url", url, "--data-dir", data, "--to", bucket), "uploaded  0 files")
+	for _, name := range []string{backupSnapshot + "snapshot-0", "mine"} { // a backup was killed; a person wants a snapshot
+		if err := os.MkdirAll(filepath.Join(data, "snapshots", name, "blocks"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, "backup", "--url", url, "--data-dir", data, "--to", filepath.Join(file, "bucket")); err == nil {
+		t.Error("a backup into a file succeeds")
+	}
+	must(t, "backup", "--url", url, "--data-dir", data, "--to", bucket)
 	left, err := os.ReadDir(filepath.Join(data, "snapshots"))
-	if err != nil || len(left) > 0 {
+	if err != nil || len(left) != 1 || left[0].Name() != "mine" {
 		t.Errorf("left are %v, %v", left, err)
+	}
+	lock, _, err := fileutil.Flock(filepath.Join(data, verify.BackupLock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := run(t, "backup", "--url", url, "--data-dir", data, "--to", bucket); err == nil || !strings.Contains(err.Error(), "under way") {
+		t.Errorf("two backups at a time: %v", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
 	}
 	restored := filepath.Join(t.TempDir(), "data")
 	wants(t, must(t, "restore", "--from", bucket, "--data-dir", restored), "2100 samples")

@@ -19,6 +19,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/cmd/internal/progress"
+	"github.com/minitrue/minitrue/cmd/internal/verify"
 )
 
 // Options of a Bucket. The zero value is usable.
@@ -189,7 +190,7 @@ func (c *creation) files() (files []local, err error) {
 
 func skipped(rel string) bool {
 	switch rel {
-	case "lock", "snapshots", "quarantine":
+	case "lock", verify.BackupLock, "snapshots", "quarantine":
 		return true
 	}
 	ext := filepath.Ext(rel)

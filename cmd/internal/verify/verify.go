@@ -191,6 +191,9 @@ func (f *folder) leftovers(blocks string) {
 	}
 }
 
+// BackupLock is the file that is locked in a data folder by who backs up the node that runs on it.
+const BackupLock = "backup.lock"
+
 // unknown notes what this version does not know of, so that nobody believes that it was verified.
 func (f *folder) unknown(dir string) {
 	entries, err := os.ReadDir(dir)
@@ -199,7 +202,7 @@ func (f *folder) unknown(dir string) {
 	}
 	for _, e := range entries {
 		switch e.Name() {
-		case "blocks", "wal", "lock", "snapshots", "quarantine", store.TombstonesFile, store.TombstonesFile + ".tmp":
+		case "blocks", "wal", "lock", BackupLock, "snapshots", "quarantine", store.TombstonesFile, store.TombstonesFile + ".tmp":
 		default:
 			f.note("%s is not known to this version and is not read", filepath.Join(dir, e.Name()))
 		}
