@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -111,9 +112,11 @@ func (s *Store) planDeletes(now int64, o compact.Options) (jobs []compact.Job) {
 	return jobs
 }
 
-// retain removes what retention allows no longer.
+// retain removes what retention allows no longer. It counts from the newest sample if that is before the clock, so that
+// a clock that jumps ahead takes nothing away.
 func (s *Store) retain(now int64) error {
 	metas := s.metas()
+	now = min(now, s.newest(metas))
 	var gone []ulid.ULID
 	for i, r := range s.resolutions() {
 		own := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool {
@@ -128,6 +131,21 @@ func (s *Store) retain(now int64) error {
 	}
 	s.o.Logger.Info("removing blocks that retention allows no longer", "blocks", len(gone))
 	return s.remove(gone...)
+}
+
+// newest is the time of the newest sample.
+func (s *Store) newest(metas []block.Meta) int64 {
+	newest := int64(math.MinInt64)
+	for _, m := range metas {
+		newest = max(newest, m.MaxTime)
+	}
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for _, t := range s.tables {
+		_, maxT := t.Bounds()
+		newest = max(newest, maxT)
+	}
+	return newest
 }
 
 // compact merges some blocks into one that takes their place.

@@ -121,6 +121,9 @@ func (s *Store) due() bool {
 		return false
 	}
 	age := time.Duration(now.UnixNano() - s.active.born.Load())
+	if age < 0 { // the clock was ahead
+		s.active.born.Store(now.UnixNano())
+	}
 	s.viewMu.Lock()
 	waits := len(s.tables) > 1
 	s.viewMu.Unlock()

@@ -274,6 +274,61 @@ func TestRetention(t *testing.T) {
 	}
 }
 
+// A clock that jumps a year ahead takes nothing away, and one that jumps back keeps nothing from being flushed.
+func TestClockJumps(t *testing.T) {
+	start := time.UnixMilli(1_700_000_000_000)
+	now := start
+	s := open(t, t.TempDir(), Options{Retention: 24 * time.Hour, Now: func() time.Time { return now }})
+	defer s.Close()
+	want := uint64(0)
+	write := func(ages ...time.Duration) {
+		t.Helper()
+		for _, age := range ages {
+			if err := s.Append(t.Context(), one("m", series.Sample{T: start.Add(-age).UnixMilli(), V: 1})); err != nil {
+				t.Fatal(err)
+			}
+			want++
+		}
+	}
+	check := func(when string) {
+		t.Helper()
+		got, err := s.Aggregate(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+		if err != nil || got.Count() != want {
+			t.Errorf("%s there are %d samples of %d, %v", when, got.Count(), want, err)
+		}
+	}
+	write(20*time.Hour, 10*time.Hour)
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(time.Minute)
+	for _, jump := range []time.Duration{365 * 24 * time.Hour, -365 * 24 * time.Hour, 0} {
+		now = start.Add(jump)
+		if err := s.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(fmt.Sprintf("after a jump of %v", jump))
+	}
+	now = start.Add(-time.Hour)
+	if s.due() {
+		t.Error("a memtable is flushed early")
+	}
+	if now = now.Add(s.o.FlushAge); !s.due() {
+		t.Error("a memtable is not flushed after its time, since the clock was ahead")
+	}
+	now = start
+	write(-4*time.Hour - 30*time.Minute) // of the first three, one is too old then
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now = start.Add(365 * 24 * time.Hour)
+	if err := s.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want--
+	check("when newer ones have come")
+}
+
 // Bad series are refused one by one, and the good ones beside them stored.
 func TestBadSeriesAreRefusedAlone(t *testing.T) {
 	s := open(t, t.TempDir(), Options{})
