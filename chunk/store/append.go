@@ -243,11 +243,11 @@ func (s *Store) logSamples(b *series.Batch, w *work) (pos wal.Position, err erro
 	return pos, err
 }
 
-// awaitRoom waits while the active memtable is twice full because the one before
+// awaitRoom waits while the active memtable is more than full because the one before
 // it is still being written out.
 func (s *Store) awaitRoom(ctx context.Context) error {
 	s.gate.RLock()
-	over := s.active.Bytes() >= 2*s.o.MemtableBytes
+	over := s.active.Bytes() >= s.o.mostBytes()
 	s.gate.RUnlock()
 	if !over {
 		return nil
@@ -262,7 +262,7 @@ func (s *Store) awaitRoom(ctx context.Context) error {
 	defer stop()
 	s.viewMu.Lock()
 	defer s.viewMu.Unlock()
-	for s.tables[0].Bytes() >= 2*s.o.MemtableBytes {
+	for s.tables[0].Bytes() >= s.o.mostBytes() {
 		if s.stuck.Load() {
 			return fmt.Errorf("append: %w: recent samples fill the memory and cannot be written to disk", series.ErrUnavailable)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/cmd/internal/proc"
@@ -125,6 +126,8 @@ func TestPrometheus(t *testing.T) {
 	scrapes(3)
 
 	end := time.Now()
+	// What a scrape finds has the time at which it began: when every target is scraped once more, nothing before end is still to come.
+	untilScalar(t, sender, `min(timestamp(up))`, func(v float64) bool { return v > float64(end.UnixMilli())/1000 })
 	for _, receiver := range []struct {
 		name string
 		node *node
@@ -229,20 +232,21 @@ func flat(t *testing.T, rs []result) map[string]string {
 // promtool asks the node with the tool that operators use.
 func promtool(t *testing.T, n *node, end time.Time) {
 	exe := builder.Build(t, "MINITRUE_PROMTOOL", "github.com/prometheus/prometheus/cmd/promtool", "-tags", "remove_all_sd")
+	prints := func(t time.Time) string { return model.Time(t.UnixMilli()).String() } // without zeros at the end
 	rows := []struct {
 		name string
 		args []string
 		want string
 	}{
-		{"instant", []string{"instant", "--time", seconds(end), n.url, `up{job="prometheus"}`}, `receiver="v2"} => 1 @[` + seconds(end)},
-		{"range", []string{"range", "--start", seconds(end.Add(-2 * time.Second)), "--end", seconds(end), "--step", "1s", n.url, `up{job="prometheus"}`}, "1 @[" + seconds(end.Add(-time.Second))},
+		{"instant", []string{"instant", "--time", seconds(end), n.url, `up{job="prometheus"}`}, `receiver="v2"} => 1 @[` + prints(end) + "]"},
+		{"range", []string{"range", "--start", seconds(end.Add(-2 * time.Second)), "--end", seconds(end), "--step", "1s", n.url, `up{job="prometheus"}`}, "1 @[" + prints(end.Add(-time.Second)) + "]"},
 		{"series", []string{"series", "--match", "up", n.url}, `job="prometheus"`},
 		{"labels", []string{"labels", n.url, "receiver"}, "v2"},
 	}
 	for _, row := range rows {
 		out, err := exec.Command(exe, slices.Concat([]string{"query"}, row.args)...).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), row.want) {
-			t.Errorf("promtool query %s: %v, it printed\n%s", row.name, err, out)
+			t.Errorf("promtool query %s: %v, it printed\n%s, want %s", row.name, err, out, row.want)
 		}
 	}
 }
