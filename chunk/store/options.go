@@ -15,7 +15,7 @@ import (
 type Options struct {
 	WAL           wal.Options
 	Compact       compact.Options
-	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 96 MiB
+	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 80 MiB
 	CacheBytes    int64         // of what blocks have decompressed; 0 means 64 MiB
 	CompactDuty   float64       // the part of one core that merging may take; 0 means 0.5
 	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
@@ -35,7 +35,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.MemtableBytes == 0 {
-		o.MemtableBytes = 96 << 20
+		o.MemtableBytes = 80 << 20
 	}
 	if o.CompactDuty == 0 {
 		o.CompactDuty = 0.5
@@ -68,4 +68,4 @@ func (o Options) withDefaults() Options {
 }
 
 // mostBytes is how much the active memtable may take while the one before it is being written out.
-func (o Options) mostBytes() int64 { return o.MemtableBytes + o.MemtableBytes/2 }
+func (o Options) mostBytes() int64 { return o.MemtableBytes + o.MemtableBytes/4 }

@@ -59,7 +59,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.Retention5m, "retention-5m", "", "how long statistics of 5 minutes are kept, such as 1y; 0 means for ever, empty that none are made")
 	s.StringVar(&f.Retention1h, "retention-1h", "", "how long statistics of an hour are kept, such as 10y; 0 means for ever, empty that none are made")
 	s.StringVar(&f.RetentionSize, "retention-size", "0", "how much room blocks may take, such as 50GB; 0 means all there is")
-	s.StringVar(&f.MemtableSize, "memtable-size", "96MB", "how much memory recent samples take before they are written to a block")
+	s.StringVar(&f.MemtableSize, "memtable-size", "80MB", "how much memory recent samples take before they are written to a block")
 	s.IntVar(&f.MaxSeries, "max-series", 0, "how many series may be active before new ones are refused; 0 means any number")
 	s.StringVar(&f.Config, "config", "", "YAML file with limits and MQTT users")
 	s.StringVar(&f.WebConfig, "web.config.file", "", "TLS and users of HTTP, in the format of Prometheus's exporters")
