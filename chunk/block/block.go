@@ -1,16 +1,18 @@
 package block
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // Options are for Open. The zero value is usable.
 type Options struct {
+	FS       disk.FS      // nil means disk.OS
 	Logger   *slog.Logger // nil means none
 	ReadOnly bool         // a damaged or missing index is an error instead of being made anew
 	Cache    *Cache       // of what is decompressed, shared by many blocks; nil means one of the block's own
@@ -20,6 +22,7 @@ type Options struct {
 // caller holds a reference.
 type Block struct {
 	dir    string
+	fs     disk.FS
 	meta   Meta
 	log    *slog.Logger
 	ro     bool // nothing is written
@@ -39,13 +42,16 @@ type Block struct {
 // Open opens the block in a folder. It verifies the index, the ids and what says where things are, not the
 // chunks. A damaged or missing index is made anew. Damage of anything else is a [*CorruptError].
 func Open(dir string, o Options) (*Block, error) {
+	if o.FS == nil {
+		o.FS = disk.OS
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Cache == nil {
 		o.Cache = NewCache(0)
 	}
-	b := &Block{dir: dir, log: o.Logger, ro: o.ReadOnly, cache: o.Cache}
+	b := &Block{dir: dir, fs: o.FS, log: o.Logger, ro: o.ReadOnly, cache: o.Cache}
 	b.refs.Store(1)
 	if err := b.open(); err != nil {
 		b.unmap()
@@ -177,12 +183,6 @@ func (b *Block) Close() error {
 		b.Release()
 	}
 	return nil
-}
-
-// Delete removes the block's folder and closes the block. Those who hold a reference read on.
-func (b *Block) Delete() error {
-	err := Remove(b.dir)
-	return errors.Join(err, b.Close())
 }
 
 func (b *Block) unmap() {

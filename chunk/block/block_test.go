@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // same compares statistics as they are stored.
@@ -252,7 +253,7 @@ func TestLifetime(t *testing.T) {
 	if !b.Retain() {
 		t.Fatal("an open block cannot be retained")
 	}
-	if err := b.Delete(); err != nil {
+	if err := errors.Join(Remove(disk.OS, b.Dir()), b.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Close(); err != nil {
@@ -280,7 +281,7 @@ func TestCleanRemovesLeftovers(t *testing.T) {
 	if ids, err := List(root); err != nil || len(ids) != 1 {
 		t.Fatal(ids, err)
 	}
-	if err := Clean(root); err != nil {
+	if err := Clean(disk.OS, root); err != nil {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(root)

@@ -8,33 +8,62 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 var errDisk = errors.New("the disk is full")
 
-// failing is a file whose calls fail when the budget that several files share is used up.
+// failing is a disk whose calls fail when the budget is used up.
 type failing struct {
-	File
-	left *int
+	disk.FS
+	left int
 }
 
-func (f failing) spend() error {
-	if *f.left--; *f.left < 0 {
+func (d *failing) spend() error {
+	if d.left--; d.left < 0 {
 		return errDisk
 	}
 	return nil
 }
 
-func (f failing) Write(p []byte) (int, error) {
-	if err := f.spend(); err != nil {
+func (d *failing) Create(path string) (disk.File, error) {
+	if err := d.spend(); err != nil {
+		return nil, err
+	}
+	f, err := d.FS.Create(path)
+	return failingFile{f, d}, err
+}
+
+func (d *failing) SyncDir(path string) error {
+	if err := d.spend(); err != nil {
+		return err
+	}
+	return d.FS.SyncDir(path)
+}
+
+func (d *failing) Rename(from, to string) error {
+	if err := d.spend(); err != nil {
+		return err
+	}
+	return d.FS.Rename(from, to)
+}
+
+type failingFile struct {
+	disk.File
+	d *failing
+}
+
+func (f failingFile) Write(p []byte) (int, error) {
+	if err := f.d.spend(); err != nil {
 		n, _ := f.File.Write(p[:len(p)/2])
 		return n, err
 	}
 	return f.File.Write(p)
 }
 
-func (f failing) Sync() error {
-	if err := f.spend(); err != nil {
+func (f failingFile) Sync() error {
+	if err := f.d.spend(); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -45,14 +74,7 @@ func TestFailingDisk(t *testing.T) {
 	model := randomModel(t, rand.New(rand.NewPCG(2, 2)), 30)
 	root := t.TempDir()
 	for budget := 0; ; budget++ {
-		left := budget
-		o := WriterOptions{Create: func(name string) (File, error) {
-			if left--; left < 0 {
-				return nil, errDisk
-			}
-			f, err := createFile(name)
-			return failing{f, &left}, err
-		}}
+		o := WriterOptions{FS: &failing{disk.OS, budget}}
 		err := writeWith(root, o, model)
 		ids, listErr := List(root)
 		if listErr != nil {

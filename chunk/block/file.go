@@ -3,32 +3,22 @@ package block
 import (
 	"bufio"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
-
-// File is what a Writer needs of a file.
-type File interface {
-	io.WriteCloser
-	Sync() error
-}
-
-func createFile(name string) (File, error) {
-	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-}
 
 // output is a file that is written once, front to back. The first error sticks.
 type output struct {
-	f    File
+	f    disk.File
 	w    *bufio.Writer
 	hash *xxhash.Digest
 	n    int64 // bytes written
 	err  error
 }
 
-func newOutput(f File) *output {
+func newOutput(f disk.File) *output {
 	return &output{f: f, w: bufio.NewWriterSize(f, 256<<10), hash: xxhash.New()}
 }
 
@@ -64,17 +54,4 @@ func (o *output) abandon() {
 		_ = o.f.Close() // it is about to be removed
 		o.f = nil
 	}
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }

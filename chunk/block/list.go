@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // What stands behind the name of a folder that is not a block yet, or no more.
@@ -39,7 +41,7 @@ func List(root string) ([]ulid.ULID, error) {
 
 // Clean removes what a crash left half written or half deleted below root. It is for
 // start-up: it would also remove what a Writer is writing.
-func Clean(root string) error {
+func Clean(fs disk.FS, root string) error {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -53,7 +55,7 @@ func Clean(root string) error {
 		if _, err := ulid.ParseStrict(name); err != nil || !isTmp && !isDel {
 			continue
 		}
-		if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
+		if err := disk.RemoveAll(fs, filepath.Join(root, e.Name())); err != nil {
 			return fmt.Errorf("clean blocks: %w", err)
 		}
 	}
@@ -62,15 +64,15 @@ func Clean(root string) error {
 
 // Remove deletes the folder of a block: at once from [List], whatever happens after.
 // Readers of an open block are not disturbed.
-func Remove(dir string) error {
+func Remove(fs disk.FS, dir string) error {
 	gone := filepath.Clean(dir) + delSuffix
-	if err := os.Rename(dir, gone); err != nil {
+	if err := fs.Rename(dir, gone); err != nil {
 		return fmt.Errorf("remove block: %w", err)
 	}
-	if err := syncDir(filepath.Dir(gone)); err != nil {
+	if err := fs.SyncDir(filepath.Dir(gone)); err != nil {
 		return fmt.Errorf("remove block: %w", err)
 	}
-	if err := os.RemoveAll(gone); err != nil {
+	if err := disk.RemoveAll(fs, gone); err != nil {
 		return fmt.Errorf("remove block: %w", err)
 	}
 	return nil

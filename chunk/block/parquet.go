@@ -10,6 +10,8 @@ import (
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // parquetMagic begins and ends a Parquet file.
@@ -42,7 +44,7 @@ type parquetWriter struct {
 	raw, packed []byte // pages of dictColumn
 }
 
-func newParquetWriter(f File, schema []format.SchemaElement, cols []column) (*parquetWriter, error) {
+func newParquetWriter(f disk.File, schema []format.SchemaElement, cols []column) (*parquetWriter, error) {
 	z, err := newCompressor()
 	if err != nil {
 		return nil, err

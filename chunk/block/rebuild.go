@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/cespare/xxhash/v2"
@@ -61,22 +60,19 @@ func (b *Block) rebuildIndex() ([]byte, error) {
 func (b *Block) storeIndex(data []byte) error {
 	name := filepath.Join(b.dir, IndexFile)
 	tmp := name + tmpSuffix
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	f, err := createFile(tmp)
+	f, err := b.fs.Create(tmp)
 	if err != nil {
 		return err
 	}
 	o := newOutput(f)
 	_, _ = o.Write(data) // finish returns the error
 	if _, err := o.finish(); err != nil {
-		return errors.Join(err, os.Remove(tmp))
+		return errors.Join(err, b.fs.Remove(tmp))
 	}
-	if err := os.Rename(tmp, name); err != nil {
+	if err := b.fs.Rename(tmp, name); err != nil {
 		return err
 	}
-	return syncDir(b.dir)
+	return b.fs.SyncDir(b.dir)
 }
 
 // rowCursor goes through chunks.parquet in order.

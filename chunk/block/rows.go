@@ -8,6 +8,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // The columns of chunks.parquet, in the order of the file. All are required.
@@ -105,7 +106,7 @@ func (d *timesDict) add(t []byte) {
 	d.places = append(d.places, at)
 }
 
-func newRowWriter(f File) (*rowWriter, error) {
+func newRowWriter(f disk.File) (*rowWriter, error) {
 	schema, cols := chunkSchema()
 	pw, err := newParquetWriter(f, schema, cols)
 	if err != nil {

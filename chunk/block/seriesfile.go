@@ -7,6 +7,8 @@ import (
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // The columns of series.parquet. All are required; metric is "" for a series without
@@ -86,7 +88,7 @@ type seriesWriter struct {
 	levels     []byte
 }
 
-func newSeriesWriter(f File) (*seriesWriter, error) {
+func newSeriesWriter(f disk.File) (*seriesWriter, error) {
 	schema, cols := seriesSchema()
 	pw, err := newParquetWriter(f, schema, cols)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // Series is one series of a block.
@@ -23,9 +24,9 @@ type Series struct {
 
 // WriterOptions are for a Writer. The zero value is usable.
 type WriterOptions struct {
-	ULID   ulid.ULID                       // the block's name; zero means a new one
-	Now    func() time.Time                // for a new ULID; nil means time.Now
-	Create func(name string) (File, error) // makes a file that must not exist; nil means os.OpenFile
+	ULID ulid.ULID        // the block's name; zero means a new one
+	Now  func() time.Time // for a new ULID; nil means time.Now
+	FS   disk.FS          // nil means disk.OS
 }
 
 // Writer writes one block. It is used by one goroutine. After an error only Abort
@@ -33,7 +34,7 @@ type WriterOptions struct {
 type Writer struct {
 	root, tmp string
 	meta      Meta
-	create    func(string) (File, error)
+	fs        disk.FS
 
 	pairs    *pairs
 	rows     *rowWriter
@@ -43,6 +44,7 @@ type Writer struct {
 	prev     []uint32 // the last series' pairs
 	cur      []uint32
 	err      error // the first one
+	mine     bool  // the folder is this writer's
 	done     bool  // committed or aborted
 }
 
@@ -51,8 +53,8 @@ func Create(root string, o WriterOptions) (*Writer, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Create == nil {
-		o.Create = createFile
+	if o.FS == nil {
+		o.FS = disk.OS
 	}
 	if o.ULID == (ulid.ULID{}) {
 		id, err := ulid.New(ulid.Timestamp(o.Now()), rand.Reader)
@@ -62,7 +64,7 @@ func Create(root string, o WriterOptions) (*Writer, error) {
 		o.ULID = id
 	}
 	w := &Writer{
-		root: root, tmp: filepath.Join(root, o.ULID.String()+tmpSuffix), create: o.Create, pairs: newPairs(),
+		root: root, tmp: filepath.Join(root, o.ULID.String()+tmpSuffix), fs: o.FS, pairs: newPairs(),
 		meta: Meta{ULID: o.ULID, Version: Version, MinTime: math.MaxInt64, MaxTime: math.MinInt64, Files: map[string]FileMeta{}},
 	}
 	if err := w.open(); err != nil {
@@ -76,23 +78,27 @@ func (w *Writer) open() error {
 	if _, err := os.Stat(w.dir()); err == nil {
 		return os.ErrExist
 	}
-	if err := os.MkdirAll(w.tmp, 0o755); err != nil {
+	if err := disk.MkdirAll(w.fs, w.root); err != nil {
 		return err
 	}
-	f, err := w.create(filepath.Join(w.tmp, ChunksFile))
+	if err := w.fs.Mkdir(w.tmp); err != nil {
+		return err
+	}
+	w.mine = true
+	f, err := w.fs.Create(filepath.Join(w.tmp, ChunksFile))
 	if err != nil {
 		return err
 	}
 	if w.rows, err = newRowWriter(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if f, err = w.create(filepath.Join(w.tmp, SeriesFile)); err != nil {
+	if f, err = w.fs.Create(filepath.Join(w.tmp, SeriesFile)); err != nil {
 		return err
 	}
 	if w.series, err = newSeriesWriter(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	if f, err = w.create(filepath.Join(w.tmp, IndexFile)); err != nil {
+	if f, err = w.fs.Create(filepath.Join(w.tmp, IndexFile)); err != nil {
 		return err
 	}
 	w.indexOut = newOutput(f)
@@ -239,7 +245,7 @@ func (w *Writer) commit() (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := w.create(filepath.Join(w.tmp, MetaFile))
+	f, err := w.fs.Create(filepath.Join(w.tmp, MetaFile))
 	if err != nil {
 		return err
 	}
@@ -248,15 +254,15 @@ func (w *Writer) commit() (err error) {
 	if _, err := out.finish(); err != nil {
 		return err
 	}
-	if err := syncDir(w.tmp); err != nil {
+	if err := w.fs.SyncDir(w.tmp); err != nil {
 		return err
 	}
-	if err := os.Rename(w.tmp, w.dir()); err != nil {
+	if err := w.fs.Rename(w.tmp, w.dir()); err != nil {
 		return err
 	}
-	if err := syncDir(w.root); err != nil {
+	if err := w.fs.SyncDir(w.root); err != nil {
 		// Whether it is there after a power loss is unknown: the caller writes it again.
-		return errors.Join(err, os.RemoveAll(w.dir()))
+		return errors.Join(err, disk.RemoveAll(w.fs, w.dir()))
 	}
 	return nil
 }
@@ -277,7 +283,10 @@ func (w *Writer) Abort() error {
 		w.series.out.abandon()
 	}
 	w.indexOut.abandon()
-	if err := os.RemoveAll(w.tmp); err != nil {
+	if !w.mine {
+		return nil
+	}
+	if err := disk.RemoveAll(w.fs, w.tmp); err != nil {
 		return fmt.Errorf("abort block %s: %w", w.meta.ULID, err)
 	}
 	return nil

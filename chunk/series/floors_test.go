@@ -12,15 +12,17 @@ const module = "github.com/minitrue/minitrue/"
 var floors = map[string]int{
 	"chunk/series": 0,
 	"chunk":        1, "shard": 1, "promql/cost": 1,
-	"chunk/wal": 2, "chunk/head": 2, "chunk/block": 2, "chunk/compact": 2, "chunk/store": 2,
+	"chunk/disk": 2, "chunk/wal": 2, "chunk/head": 2, "chunk/block": 2, "chunk/compact": 2, "chunk/store": 2,
 	"ingest": 3, "ingest/mqtt": 3, "remote": 3, "promql": 3, "promql/admin": 3, "promql/aggregate": 3, "promql/vector": 3,
 	"cmd/minitrue": 4, "cmd/minitruectl": 4,
 }
 
 // sideways lists the imports within floor 2 that are meant.
 var sideways = map[string][]string{
+	"chunk/wal":     {"chunk/disk"},
+	"chunk/block":   {"chunk/disk"},
 	"chunk/compact": {"chunk/block"},
-	"chunk/store":   {"chunk/wal", "chunk/head", "chunk/block", "chunk/compact"},
+	"chunk/store":   {"chunk/disk", "chunk/wal", "chunk/head", "chunk/block", "chunk/compact"},
 }
 
 func TestPackagesImportOnlyFromLowerFloors(t *testing.T) {

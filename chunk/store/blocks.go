@@ -17,7 +17,7 @@ func blockPath(root string, id ulid.ULID) string { return filepath.Join(root, id
 // openBlocks opens the blocks of the folder. One that does not open is set aside:
 // the others go on serving.
 func (s *Store) openBlocks() error {
-	if err := block.Clean(s.blocksDir()); err != nil {
+	if err := block.Clean(s.o.FS, s.blocksDir()); err != nil {
 		return err
 	}
 	ids, err := block.List(s.blocksDir())
@@ -43,7 +43,7 @@ func (s *Store) openBlocks() error {
 }
 
 func (s *Store) openBlock(id ulid.ULID) (*block.Block, error) {
-	b, err := block.Open(s.blockDir(id), block.Options{Logger: s.o.Logger, Cache: s.cache})
+	b, err := block.Open(s.blockDir(id), block.Options{FS: s.o.FS, Logger: s.o.Logger, Cache: s.cache})
 	if err == nil && b.Reindexed() {
 		s.m.reindexed.Inc()
 	}
@@ -54,7 +54,7 @@ func (s *Store) openBlock(id ulid.ULID) (*block.Block, error) {
 func (s *Store) openMade(id ulid.ULID) (*block.Block, error) {
 	b, err := s.openBlock(id)
 	if err != nil {
-		return nil, errors.Join(err, block.Remove(s.blockDir(id)))
+		return nil, errors.Join(err, block.Remove(s.o.FS, s.blockDir(id)))
 	}
 	return b, nil
 }
@@ -103,7 +103,7 @@ func (s *Store) remove(ids ...ulid.ULID) error {
 	s.tombMu.Unlock()
 	var errs []error
 	for _, dir := range dirs {
-		errs = append(errs, block.Remove(dir))
+		errs = append(errs, block.Remove(s.o.FS, dir))
 	}
 	return errors.Join(errs...)
 }

@@ -162,7 +162,7 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 	if len(in) == 0 {
 		return nil // they were damaged and set aside, or their time was over
 	}
-	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
+	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Writer: block.WriterOptions{FS: s.o.FS}, Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
 	if errors.Is(err, block.ErrEmpty) {
 		return s.remove(job.Blocks...)
 	}
@@ -185,7 +185,7 @@ func (s *Store) replace(meta block.Meta, old ...ulid.ULID) error {
 	}
 	if err := s.publish(b); err != nil {
 		b.Release()
-		return errors.Join(err, block.Remove(s.blockDir(meta.ULID)))
+		return errors.Join(err, block.Remove(s.o.FS, s.blockDir(meta.ULID)))
 	}
 	return s.remove(old...)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // met sees to the block in which somebody met damage: who has the same view meets it again, and those who come later
@@ -57,14 +58,14 @@ const quarantineDir = "quarantine"
 func (s *Store) quarantine(id ulid.ULID, why error) error {
 	s.m.quarantined.Inc()
 	dir := filepath.Join(s.dir, quarantineDir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MkdirAll(s.o.FS, dir); err != nil {
 		return err
 	}
 	to := blockPath(dir, id)
 	for i := 1; exists(to); i++ { // it was restored, and is damaged once more
 		to = fmt.Sprintf("%s.%d", blockPath(dir, id), i)
 	}
-	if err := os.Rename(s.blockDir(id), to); err != nil {
+	if err := s.o.FS.Rename(s.blockDir(id), to); err != nil {
 		return fmt.Errorf("quarantine block %s: %w", id, err)
 	}
 	file, offset := "", int64(-1)
@@ -74,7 +75,7 @@ func (s *Store) quarantine(id ulid.ULID, why error) error {
 	}
 	s.o.Logger.Error("a damaged block was set aside: its samples are missing from answers",
 		"block", id, "path", to, "file", file, "offset", offset, "err", why)
-	return errors.Join(syncDir(s.blocksDir()), syncDir(dir))
+	return errors.Join(s.o.FS.SyncDir(s.blocksDir()), s.o.FS.SyncDir(dir))
 }
 
 func exists(path string) bool {

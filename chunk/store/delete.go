@@ -80,7 +80,7 @@ func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher
 		return 0, nil
 	}
 	next := tombstoneFile{Version: tombstoneVersion, Seq: t.Seq, Tombstones: append(slices.Clip(s.tombs.Tombstones), t)}
-	if err := next.write(s.dir); err != nil {
+	if err := next.write(s.o.FS, s.dir); err != nil {
 		return 0, err
 	}
 	s.viewMu.Lock()
@@ -165,7 +165,7 @@ func (s *Store) forgetTombstones() error {
 	if len(next.Tombstones) == len(s.tombs.Tombstones) {
 		return nil
 	}
-	if err := next.write(s.dir); err != nil {
+	if err := next.write(s.o.FS, s.dir); err != nil {
 		return err
 	}
 	s.viewMu.Lock()

@@ -188,7 +188,7 @@ func (s *Store) flush(ctx context.Context, t *table) error {
 		if err != nil {
 			for _, b := range made {
 				b.Release()
-				err = errors.Join(err, block.Remove(s.blockDir(b.Meta().ULID)))
+				err = errors.Join(err, block.Remove(s.o.FS, s.blockDir(b.Meta().ULID)))
 			}
 			return fmt.Errorf("flush: %w", err)
 		}
@@ -287,7 +287,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 			return nil, err
 		}
 		if w == nil {
-			if w, err = block.Create(s.blocksDir(), block.WriterOptions{}); err != nil {
+			if w, err = block.Create(s.blocksDir(), block.WriterOptions{FS: s.o.FS}); err != nil {
 				return nil, err
 			}
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/disk/powercut"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
@@ -42,6 +42,7 @@ type world struct {
 	r     *rand.Rand
 	dir   string
 	o     Options
+	disk  *powercut.Disk // of dir
 	s     *Store
 	model model
 	clock int64
@@ -57,7 +58,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		Now: func() time.Time { return time.UnixMilli(w.now.Load()) },
 	}
 	w.pass(0)
-	w.open()
+	w.enter(w.dir)
 	return w
 }
 
@@ -65,6 +66,17 @@ func newWorld(t *testing.T, seed uint64) *world {
 func (w *world) pass(d int64) {
 	w.clock += d
 	w.now.Store(w.clock)
+}
+
+// enter goes on in another folder.
+func (w *world) enter(dir string) {
+	w.t.Helper()
+	d, err := powercut.New(dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.dir, w.disk, w.o.FS = dir, d, d
+	w.open()
 }
 
 func (w *world) open() {
@@ -85,6 +97,15 @@ func (w *world) key(i int) []byte {
 	return series.AppendKey(nil, labels.FromStrings("__name__", fmt.Sprint("m", i%3), "device_id", fmt.Sprint("d", i), "site", fmt.Sprint("s", i%2)))
 }
 
+func (w *world) labels(key string) labels.Labels {
+	var b labels.ScratchBuilder
+	ls, err := series.ParseKey([]byte(key), series.Limits{}, &b)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return ls
+}
+
 func (w *world) value() float64 {
 	switch w.r.IntN(10) {
 	case 0:
@@ -97,8 +118,25 @@ func (w *world) value() float64 {
 	return float64(w.r.IntN(1000)) / 10
 }
 
-// append writes a batch: mostly in order, some late, some twice.
+// append writes a batch.
 func (w *world) append() {
+	b := w.batch()
+	if err := w.s.Append(w.t.Context(), b); err != nil || b.Rejected.Any() {
+		w.t.Fatalf("append: %v, %+v", err, b.Rejected)
+	}
+	w.model.addAll(b)
+}
+
+func (m model) addAll(b *series.Batch) {
+	for _, e := range b.Series {
+		for _, s := range b.Samples[e.First : e.First+e.Count] {
+			m.add(string(e.Key), s.T, s.V)
+		}
+	}
+}
+
+// batch is samples that are mostly in order, some late, some twice.
+func (w *world) batch() *series.Batch {
 	var b series.Batch
 	w.pass(w.r.Int64N(20 * 60_000))
 	for range 1 + w.r.IntN(20) {
@@ -114,26 +152,21 @@ func (w *world) append() {
 			case 2:
 				t = w.clock // likely again
 			}
-			v := w.value()
-			b.Samples = append(b.Samples, series.Sample{T: t, V: v})
-			w.model.add(string(key), t, v)
+			b.Samples = append(b.Samples, series.Sample{T: t, V: w.value()})
 		}
 		b.Series = append(b.Series, series.Entry{Key: key, First: first, Count: len(b.Samples) - first})
 	}
-	if err := w.s.Append(w.t.Context(), &b); err != nil || b.Rejected.Any() {
-		w.t.Fatalf("append: %v, %+v", err, b.Rejected)
-	}
+	return &b
 }
 
-// crash leaves the store behind as a power cut would, and opens what is on the disk.
+// crash leaves the store behind as kill -9 would, and opens what the operating system has.
 func (w *world) crash() {
 	to := w.t.TempDir()
 	if err := os.CopyFS(to, os.DirFS(w.dir)); err != nil {
 		w.t.Fatal(err)
 	}
 	old := w.s
-	w.dir = to
-	w.open()
+	w.enter(to)
 	if err := old.Close(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -149,7 +182,7 @@ func (w *world) restart() {
 func (w *world) step() {
 	ctx := w.t.Context()
 	var err error
-	switch n := w.r.IntN(24); {
+	switch n := w.r.IntN(26); {
 	case n < 10:
 		w.append()
 	case n < 12:
@@ -168,6 +201,8 @@ func (w *world) step() {
 		err = w.s.CompactAll(ctx)
 	case n < 20:
 		w.snapshot()
+	case n < 22:
+		w.cutPower()
 	default:
 		w.query()
 	}
@@ -183,23 +218,39 @@ func (w *world) device() int {
 
 // delete deletes some time of some series, and often all of it.
 func (w *world) delete() {
+	x := w.deletion()
+	if _, err := w.s.Delete(w.t.Context(), x.mint, x.maxt, x.ms...); err != nil {
+		w.t.Fatal(err)
+	}
+	w.eachDeleted(x, func(key string, t int64) { delete(w.model[key], t) })
+}
+
+// deletion is what a delete is asked to.
+type deletion struct {
+	mint, maxt int64
+	ms         []*labels.Matcher
+}
+
+func (w *world) deletion() deletion {
 	mint := w.clock - w.r.Int64N(40*24*3600_000)
 	maxt := mint + w.r.Int64N(w.clock+120_000-mint)
 	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, "device_id", fmt.Sprintf("d(%d|%d)", w.device(), w.device()))}
 	if w.r.IntN(4) == 0 {
 		mint, maxt = math.MinInt64, math.MaxInt64
 	}
-	if _, err := w.s.Delete(w.t.Context(), mint, maxt, ms...); err != nil {
-		w.t.Fatal(err)
-	}
-	var b labels.ScratchBuilder
+	return deletion{mint, maxt, ms}
+}
+
+// eachDeleted calls f for what the model has of it.
+func (w *world) eachDeleted(x deletion, f func(key string, t int64)) {
 	for key, samples := range w.model {
-		ls, err := series.ParseKey([]byte(key), series.Limits{}, &b)
-		if err != nil {
-			w.t.Fatal(err)
+		if !selects(x.ms, w.labels(key)) {
+			continue
 		}
-		if selects(ms, ls) {
-			maps.DeleteFunc(samples, func(t int64, _ float64) bool { return mint <= t && t <= maxt })
+		for t := range samples {
+			if x.mint <= t && t <= x.maxt {
+				f(key, t)
+			}
 		}
 	}
 }
@@ -213,8 +264,7 @@ func (w *world) snapshot() {
 	if err := w.s.Close(); err != nil {
 		w.t.Fatal(err)
 	}
-	w.dir = dir
-	w.open()
+	w.enter(dir)
 }
 
 // query asks the same in every way there is, and compares with the model.
@@ -241,12 +291,8 @@ func (w *world) query() {
 
 func (w *world) expect(mint, maxt int64, ms []*labels.Matcher) map[string][]series.Sample {
 	want := map[string][]series.Sample{}
-	var b labels.ScratchBuilder
 	for key, samples := range w.model {
-		ls, err := series.ParseKey([]byte(key), series.Limits{}, &b)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		ls := w.labels(key)
 		if !selects(ms, ls) {
 			continue
 		}
@@ -395,9 +441,9 @@ func (w *world) aggregate(want map[string][]series.Sample, mint, maxt int64, ms 
 //
 //	MINITRUE_SEEDS=3000 go test -race -timeout 0 -run EqualsAModel ./chunk/store
 func TestStoreEqualsAModel(t *testing.T) {
-	runs, steps := uint64(24), 60
+	runs, steps := uint64(16), 60
 	if testing.Short() {
-		runs = 10
+		runs = 8
 	}
 	if s := os.Getenv("MINITRUE_SEEDS"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 64)

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/minitrue/minitrue/chunk/compact"
+	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
@@ -15,6 +16,7 @@ import (
 type Options struct {
 	WAL           wal.Options
 	Compact       compact.Options
+	FS            disk.FS       // nil means disk.OS
 	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 80 MiB
 	CacheBytes    int64         // of what blocks have decompressed; 0 means 64 MiB
 	CompactDuty   float64       // the part of one core that merging may take; 0 means 0.5
@@ -34,6 +36,12 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = disk.OS
+	}
+	if o.WAL.FS == nil {
+		o.WAL.FS = o.FS
+	}
 	if o.MemtableBytes == 0 {
 		o.MemtableBytes = 80 << 20
 	}

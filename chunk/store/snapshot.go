@@ -10,7 +10,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/prometheus/prometheus/tsdb/fileutil"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // SnapshotsDir is the folder of a data folder in which its snapshots lie.
@@ -35,9 +35,9 @@ func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
 	}
 	tmp := dir + ".tmp"
 	if err := s.link(ctx, tmp); err != nil {
-		return "", errors.Join(fmt.Errorf("snapshot: %w", err), os.RemoveAll(tmp))
+		return "", errors.Join(fmt.Errorf("snapshot: %w", err), disk.RemoveAll(s.o.FS, tmp))
 	}
-	if err := fileutil.Rename(tmp, dir); err != nil {
+	if err := errors.Join(s.o.FS.Rename(tmp, dir), s.o.FS.SyncDir(root)); err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
 	return dir, nil
@@ -52,11 +52,11 @@ func (s *Store) link(ctx context.Context, to string) error {
 	defer s.damageMu.Unlock()
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
-	if err := os.RemoveAll(to); err != nil { // what a crash left
+	if err := disk.RemoveAll(s.o.FS, to); err != nil { // what a crash left
 		return err
 	}
 	blocks := filepath.Join(to, "blocks")
-	if err := os.MkdirAll(blocks, 0o755); err != nil {
+	if err := disk.MkdirAll(s.o.FS, blocks); err != nil {
 		return err
 	}
 	v := s.view()
@@ -65,37 +65,37 @@ func (s *Store) link(ctx context.Context, to string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := linkFiles(b.Dir(), filepath.Join(blocks, filepath.Base(b.Dir()))); err != nil {
+		if err := linkFiles(s.o.FS, b.Dir(), filepath.Join(blocks, filepath.Base(b.Dir()))); err != nil {
 			return err
 		}
 	}
 	if s.tombs.Seq > 0 { // tombMu is held
-		if err := s.tombs.write(to); err != nil {
+		if err := s.tombs.write(s.o.FS, to); err != nil {
 			return err
 		}
 	}
-	return errors.Join(syncDir(blocks), syncDir(to), syncDir(filepath.Dir(to)))
+	return s.o.FS.SyncDir(blocks)
 }
 
-func linkFiles(from, to string) error {
+func linkFiles(fs disk.FS, from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		return err
 	}
-	if err := os.Mkdir(to, 0o755); err != nil {
+	if err := fs.Mkdir(to); err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if err := linkFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+		if err := linkFile(fs, filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
 			return err
 		}
 	}
-	return syncDir(to)
+	return fs.SyncDir(to)
 }
 
 // linkFile links a file, or copies it where the file system has no links.
-func linkFile(from, to string) error {
-	err := os.Link(from, to)
+func linkFile(fs disk.FS, from, to string) error {
+	err := fs.Link(from, to)
 	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -104,7 +104,7 @@ func linkFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	out, err := fs.Create(to)
 	if err != nil {
 		return err
 	}
@@ -115,14 +115,6 @@ func linkFile(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // cleanSnapshots removes what a crash left half made.
 func (s *Store) cleanSnapshots() error {
 	half, err := filepath.Glob(filepath.Join(s.dir, SnapshotsDir, "*.tmp"))
@@ -130,7 +122,7 @@ func (s *Store) cleanSnapshots() error {
 		return err
 	}
 	for _, dir := range half {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := disk.RemoveAll(s.o.FS, dir); err != nil {
 			return fmt.Errorf("remove an unfinished snapshot: %w", err)
 		}
 	}

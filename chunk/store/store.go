@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
@@ -63,7 +63,7 @@ type Store struct {
 // store is ready to be read and written. Run must be called for it to flush, merge and forget.
 func Open(dir string, o Options) (_ *Store, err error) {
 	o = o.withDefaults()
-	if err := os.MkdirAll(filepath.Join(dir, "blocks"), 0o755); err != nil {
+	if err := disk.MkdirAll(o.FS, filepath.Join(dir, "blocks")); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 
+	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
@@ -39,32 +40,30 @@ func one(key string, samples ...series.Sample) *series.Batch {
 
 // brittle is a disk that fails while it is told to.
 type brittle struct {
+	disk.FS
 	fail atomic.Bool
 }
 
 type brittleFile struct {
-	*os.File
+	disk.File
 	b *brittle
 }
 
 var errDisk = errors.New("no space left on device")
 
-func (b *brittle) create(path string) (wal.File, error) {
+func (b *brittle) Create(path string) (disk.File, error) {
 	if b.fail.Load() {
 		return nil, errDisk
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	return brittleFile{f, b}, nil
+	f, err := b.FS.Create(path)
+	return brittleFile{f, b}, err
 }
 
 func (f brittleFile) Reserve(size int64) error {
 	if f.b.fail.Load() {
 		return errDisk
 	}
-	return f.Truncate(size)
+	return f.File.Reserve(size)
 }
 
 func (f brittleFile) Sync() error {
@@ -78,8 +77,8 @@ func (f brittleFile) Sync() error {
 // themselves, and all that was acknowledged survives the next start, series that were new in between too.
 func TestFailingDiskLosesNothingAcknowledged(t *testing.T) {
 	dir := t.TempDir()
-	disk := &brittle{}
-	o := Options{WAL: wal.Options{Create: disk.create}}
+	brittle := &brittle{FS: disk.OS}
+	o := Options{FS: brittle}
 	s := open(t, dir, o)
 	acked := map[string]int{}
 	var mu sync.Mutex
@@ -95,7 +94,7 @@ func TestFailingDiskLosesNothingAcknowledged(t *testing.T) {
 		return err
 	}
 	for i := range 60 {
-		disk.fail.Store(i%20 >= 10 && i < 50)
+		brittle.fail.Store(i%20 >= 10 && i < 50)
 		var wg sync.WaitGroup
 		for g := range 4 {
 			wg.Go(func() {
@@ -104,7 +103,7 @@ func TestFailingDiskLosesNothingAcknowledged(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if disk.fail.Load() {
+		if brittle.fail.Load() {
 			if err := write("refused", i); err == nil {
 				t.Fatal("a write was acknowledged that the disk refused")
 			}

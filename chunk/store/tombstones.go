@@ -10,10 +10,10 @@ import (
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/tsdb/fileutil"
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // TombstonesFile is where a data folder keeps what was deleted and is still in its blocks.
@@ -117,32 +117,15 @@ func readTombstones(dir string) (*tombstoneFile, error) {
 }
 
 // write makes the tombstones of a data folder durable: all of them or, after a crash, those from before.
-func (f *tombstoneFile) write(dir string) error {
+func (f *tombstoneFile) write(fs disk.FS, dir string) error {
 	b, err := f.encode()
 	if err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
 	}
-	path := filepath.Join(dir, TombstonesFile)
-	if err := writeFile(path+".tmp", b); err != nil {
-		return fmt.Errorf("write tombstones: %w", err)
-	}
-	if err := fileutil.Rename(path+".tmp", path); err != nil { // syncs the folder too
+	if err := disk.WriteFile(fs, filepath.Join(dir, TombstonesFile), b); err != nil {
 		return fmt.Errorf("write tombstones: %w", err)
 	}
 	return nil
-}
-
-// writeFile writes and syncs a file.
-func writeFile(path string, b []byte) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // mask is what tombstones hide of a block.

@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // DropFile says which segments are to be removed. It is durable before the first of them goes: a crash in between must
@@ -19,39 +21,20 @@ func (w *WAL) Drop(n uint64) error {
 	if w.first >= n {
 		return nil
 	}
-	if err := writeDrop(w.dir, n); err != nil {
+	if err := disk.WriteFile(w.o.FS, filepath.Join(w.dir, DropFile), []byte(dropLine(n))); err != nil {
 		return fmt.Errorf("drop log segments: %w", err)
 	}
 	for ; w.first < n; w.first++ {
-		if err := os.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := w.o.FS.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("drop log segment: %w", err)
 		}
 	}
-	return syncDir(w.dir)
+	return w.o.FS.SyncDir(w.dir)
 }
 
 func dropLine(n uint64) string {
 	s := fmt.Sprintf("%d", n)
 	return fmt.Sprintf("%s %08x\n", s, crc32.Checksum([]byte(s), castagnoli))
-}
-
-func writeDrop(dir string, n uint64) error {
-	tmp := filepath.Join(dir, DropFile+".tmp")
-	f, err := os.Create(tmp)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(dropLine(n))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, DropFile)); err != nil {
-		return err
-	}
-	return syncDir(dir)
 }
 
 // readDrop returns the number below which all segments are dropped; 0 is none.
@@ -81,10 +64,10 @@ func (w *WAL) finishDrop(ns []uint64) ([]uint64, error) {
 	}
 	w.number = end - 1 // whatever is left, no new segment is one of those
 	for len(ns) > 0 && ns[0] < end {
-		if err := os.Remove(w.path(ns[0])); err != nil {
+		if err := w.o.FS.Remove(w.path(ns[0])); err != nil {
 			return nil, fmt.Errorf("open log: %w", err)
 		}
 		ns = ns[1:]
 	}
-	return ns, syncDir(w.dir)
+	return ns, w.o.FS.SyncDir(w.dir)
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // A crash at any point of Drop leaves a log that opens by itself, with all that was not dropped and nothing that refers to what is gone.
@@ -44,7 +46,7 @@ func TestInterruptedDrop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := writeDrop(dir, ns[3]); err != nil {
+		if err := disk.WriteFile(disk.OS, filepath.Join(dir, DropFile), []byte(dropLine(ns[3]))); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 3 {
@@ -66,7 +68,7 @@ func TestInterruptedDrop(t *testing.T) {
 // All segments may be gone: numbers still go on.
 func TestNumbersGoOnAfterDrop(t *testing.T) {
 	dir := t.TempDir()
-	if err := writeDrop(dir, 7); err != nil {
+	if err := disk.WriteFile(disk.OS, filepath.Join(dir, DropFile), []byte(dropLine(7))); err != nil {
 		t.Fatal(err)
 	}
 	w, err := Open(dir, Options{}, func(uint64, Type, []byte) error { return nil })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/exemplar"
 
+	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
@@ -31,10 +32,10 @@ func Repair(dir string) ([]string, error) {
 		if r.bad+r.mended+r.orphans == 0 {
 			continue
 		}
-		if err := writeSync(path+".damaged", b); err != nil {
+		if err := disk.WriteFile(disk.OS, path+".damaged", b); err != nil {
 			return done, err
 		}
-		if err := writeSync(path, r.good); err != nil {
+		if err := disk.WriteFile(disk.OS, path, r.good); err != nil {
 			return done, err
 		}
 		done = append(done, fmt.Sprintf("%s: left out %d damaged bytes and %d samples of series that they named, mended %d bits, kept %d bytes; the original is %s.damaged",

@@ -69,7 +69,7 @@ func (w *WAL) dropUnborn(ns []uint64) ([]uint64, error) {
 	if next, _ := nextGood(b, 0); next >= 0 {
 		return ns, nil
 	}
-	if err := os.Remove(w.path(n)); err != nil {
+	if err := w.o.FS.Remove(w.path(n)); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	return ns[:len(ns)-1], nil
@@ -81,7 +81,11 @@ func (w *WAL) cut(path string, end int64, why error) error {
 		w.o.Logger.Warn("cut an interrupted write off the log", "path", path, "offset", end, "err", why)
 		w.m.torn.Inc()
 	}
-	if err := truncateSync(path, end); err != nil {
+	f, err := w.o.FS.Open(path)
+	if err != nil {
+		return fmt.Errorf("repair %s: %w", path, err)
+	}
+	if err := errors.Join(f.Truncate(end), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("repair %s: %w", path, err)
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 
 // open starts segment n. The caller holds commit, or is alone.
 func (w *WAL) open(n uint64) error {
-	f, err := w.o.Create(w.path(n))
+	f, err := w.o.FS.Create(w.path(n))
 	if err != nil {
 		return fmt.Errorf("create log segment %s: %w", w.path(n), err)
 	}
@@ -23,7 +23,7 @@ func (w *WAL) open(n uint64) error {
 		f.Close()
 		return fmt.Errorf("sync log segment %s: %w", w.path(n), err)
 	}
-	if err := syncDir(w.dir); err != nil {
+	if err := w.o.FS.SyncDir(w.dir); err != nil {
 		f.Close()
 		return fmt.Errorf("sync log folder: %w", err)
 	}

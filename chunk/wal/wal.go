@@ -5,31 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// File is what the log needs of an open segment. Tests put failing ones in its place.
-type File interface {
-	WriteAt(p []byte, off int64) (int, error)
-	Reserve(size int64) error // makes it size bytes long, which is longer than it was, with zeros
-	Truncate(size int64) error
-	Sync() error
-	Close() error
-}
+	"github.com/minitrue/minitrue/chunk/disk"
+)
 
 // Options of a log. The zero value is usable.
 type Options struct {
-	SegmentSize int64                           // bytes; 0 means 64 MiB
-	Interval    time.Duration                   // 0 means that Sync returns after the fsync; else Run syncs this often
-	Create      func(path string) (File, error) // nil means a file on disk; it is empty at first
-	Logger      *slog.Logger                    // nil means none
-	Registerer  prometheus.Registerer           // nil means that metrics are not shown
+	SegmentSize int64                 // bytes; 0 means 64 MiB
+	Interval    time.Duration         // 0 means that Sync returns after the fsync; else Run syncs this often
+	FS          disk.FS               // nil means disk.OS
+	Logger      *slog.Logger          // nil means none
+	Registerer  prometheus.Registerer // nil means that metrics are not shown
 }
 
 func (o Options) withDefaults() Options {
@@ -37,8 +29,8 @@ func (o Options) withDefaults() Options {
 		o.SegmentSize = 64 << 20
 	}
 	o.SegmentSize = min(o.SegmentSize, maxSegment/2)
-	if o.Create == nil {
-		o.Create = createFile
+	if o.FS == nil {
+		o.FS = disk.OS
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -64,7 +56,7 @@ type WAL struct {
 
 	commit  sync.Mutex // held while writing; guards the fields below
 	spare   []byte     // the buffer that pending will swap with
-	file    File       // nil after an error, until the next try
+	file    disk.File  // nil after an error, until the next try
 	failed  bool       // a write failed, and there was no Rotate since
 	number  uint64     // of the open segment
 	offset  int64      // where the next write goes
@@ -89,7 +81,7 @@ var ErrLost = errors.New("the log could not be written")
 // end are cut off; anything else that is damaged gives a [*CorruptError].
 func Open(dir string, o Options, replay func(segment uint64, typ Type, rec []byte) error) (*WAL, error) {
 	o = o.withDefaults()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := disk.MkdirAll(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	ns, err := Segments(dir)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // open opens a log and returns what it replayed.
@@ -192,24 +194,30 @@ func TestMissingSegmentIsFound(t *testing.T) {
 	}
 }
 
-// failing is a disk whose files fail while told to, after tearing the write.
-type failing struct {
-	File
-	disk *faultyDisk
+// faultyDisk is a disk whose files fail while told to, after tearing the write.
+type faultyDisk struct {
+	disk.FS
+	faults
 }
 
-type faultyDisk struct {
+type faults struct {
 	writes, syncs, creates, grows bool  // what fails
 	tear                          int   // bytes of a failing write that get through
 	room                          int64 // bytes that a file may have; 0 means any number
 }
 
-func (d *faultyDisk) create(path string) (File, error) {
+func (d *faultyDisk) Create(path string) (disk.File, error) {
 	if d.creates {
 		return nil, errors.New("no space left")
 	}
-	f, err := createFile(path)
+	f, err := d.FS.Create(path)
 	return &failing{f, d}, err
+}
+
+// failing is a file on it.
+type failing struct {
+	disk.File
+	disk *faultyDisk
 }
 
 func (f *failing) WriteAt(p []byte, off int64) (int, error) {
@@ -238,19 +246,19 @@ func (f *failing) Sync() error {
 func TestFailuresLoseNothingAcknowledged(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		dir, d := t.TempDir(), &faultyDisk{}
-		o := Options{SegmentSize: 300, Create: d.create}
+		dir, d := t.TempDir(), &faultyDisk{FS: disk.OS}
+		o := Options{SegmentSize: 300, FS: d}
 		w, _ := open(t, dir, o)
 		acked, sent := []string{}, map[string]bool{}
 		for i := range 60 {
-			*d = faultyDisk{r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(60), 0}
+			d.faults = faults{r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(6) == 0, r.IntN(60), 0}
 			first, second := fmt.Sprint("a", i), fmt.Sprint("b", i)
 			p1, _ := w.Append(Samples, []byte(first))
 			p2, _ := w.Append(Samples, []byte(second))
 			sent[first], sent[second] = true, true
 			err1 := w.Sync(p2)
 			if r.IntN(4) == 0 {
-				*d = faultyDisk{}
+				d.faults = faults{}
 				if p, err := w.Append(Samples, []byte("between")); err == nil {
 					_ = w.Sync(p)
 				}
@@ -268,7 +276,7 @@ func TestFailuresLoseNothingAcknowledged(t *testing.T) {
 				_, _ = w.Rotate() // may fail as well
 			}
 			if r.IntN(10) == 0 {
-				*d = faultyDisk{}
+				d.faults = faults{}
 				w, _ = open(t, dir, o)
 			}
 		}
@@ -335,8 +343,8 @@ func FuzzReplay(f *testing.F) {
 
 // A segment takes little room until much is in it, grows by doubling, and takes what is there on a nearly full disk.
 func TestSegmentGrowsAheadOfWrites(t *testing.T) {
-	dir, d := t.TempDir(), &faultyDisk{}
-	w, _ := open(t, dir, Options{Create: d.create})
+	dir, d := t.TempDir(), &faultyDisk{FS: disk.OS}
+	w, _ := open(t, dir, Options{FS: d})
 	length := func() int64 {
 		t.Helper()
 		st, err := os.Stat(w.path(w.number))
@@ -386,7 +394,7 @@ func TestSegmentGrowsAheadOfWrites(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	}
-	*d = faultyDisk{}
+	d.faults = faults{}
 	if _, err := w.Rotate(); err != nil {
 		t.Fatal(err)
 	}

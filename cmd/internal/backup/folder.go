@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/thanos-io/objstore"
+
+	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // unfinished ends the name of an object of a folder while it is being written.
@@ -25,7 +27,7 @@ type folder struct {
 // Upload writes an object beside its place, syncs it and renames it.
 func (f *folder) Upload(ctx context.Context, name string, r io.Reader, _ ...objstore.ObjectUploadOption) (err error) {
 	path := filepath.Join(f.root, filepath.FromSlash(name))
-	if err := makeDirs(filepath.Dir(path)); err != nil {
+	if err := disk.MkdirAll(disk.OS, filepath.Dir(path)); err != nil {
 		return err
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*"+unfinished)
@@ -46,7 +48,7 @@ func (f *folder) Upload(ctx context.Context, name string, r io.Reader, _ ...objs
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return disk.OS.SyncDir(filepath.Dir(path))
 }
 
 // reader ends with its context.
@@ -60,26 +62,4 @@ func (r reader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.r.Read(p)
-}
-
-// makeDirs is os.MkdirAll with names that a power cut does not undo.
-func makeDirs(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := makeDirs(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	return syncDir(filepath.Dir(dir))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/cmd/internal/verify"
 )
 
@@ -45,7 +46,7 @@ func (b *Bucket) Restore(ctx context.Context, m Manifest, dir string) error {
 	if err := os.Rename(tmp, dir); err != nil {
 		return fmt.Errorf("restore backup %s: %w", m.ID, err)
 	}
-	return syncDir(filepath.Dir(dir))
+	return disk.OS.SyncDir(filepath.Dir(dir))
 }
 
 func free(dir string) error {
@@ -65,7 +66,7 @@ func free(dir string) error {
 // fetch downloads all files, those of an earlier try excepted.
 func (b *Bucket) fetch(ctx context.Context, m Manifest, tmp string) error {
 	for _, name := range []string{"blocks", "wal"} { // a data folder without samples has them too
-		if err := makeDirs(filepath.Join(tmp, name)); err != nil {
+		if err := disk.MkdirAll(disk.OS, filepath.Join(tmp, name)); err != nil {
 			return err
 		}
 	}
@@ -87,7 +88,7 @@ func (b *Bucket) fetch(ctx context.Context, m Manifest, tmp string) error {
 	}
 	return filepath.WalkDir(tmp, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.IsDir() {
-			err = syncDir(path)
+			err = disk.OS.SyncDir(path)
 		}
 		return err
 	})
@@ -115,7 +116,7 @@ func (b *Bucket) fetchFile(ctx context.Context, f File, path string) (err error)
 	if s, err := hashFile(ctx, path); err == nil && s.size == f.Size && s.sha256 == f.SHA256 {
 		return nil
 	}
-	if err := makeDirs(filepath.Dir(path)); err != nil {
+	if err := disk.MkdirAll(disk.OS, filepath.Dir(path)); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(path); err != nil {
