@@ -37,6 +37,7 @@ type sensor struct {
 	step  int64
 	value func(i int) float64
 	from  int64
+	until int64 // it is silent from then on
 	late  bool
 	gap   float64 // probability that one begins
 	stale bool    // a gap begins with a stale marker
@@ -56,6 +57,10 @@ func sensors(r *rand.Rand) []sensor {
 				b.Set("__type__", "gauge")
 			}
 			s := sensor{ls: b.Labels(), step: []int64{5000, 10_000, 15_000, 61_000}[r.IntN(4)], from: dataStart + r.Int64N(3)*r.Int64N(dataSpan/3), late: r.IntN(4) == 0, stale: r.IntN(2) == 0}
+			s.until = dataStart + dataSpan
+			if r.IntN(3) == 0 { // enough of these make the store begin a new registry
+				s.until -= r.Int64N(dataSpan)
+			}
 			s.gap = []float64{0, 0, 0.002, 0.02}[r.IntN(4)]
 			base, sum := r.Float64()*1000, 0.0
 			switch name {
@@ -84,7 +89,7 @@ func sensors(r *rand.Rand) []sensor {
 func (s *sensor) samples(r *rand.Rand, yield func(t int64, v float64)) {
 	odd := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1.7e308, -1.7e308, 5e-324, math.Copysign(0, -1), 0}
 	i := 0
-	for t := s.from; t < dataStart+dataSpan; t += s.step {
+	for t := s.from; t < s.until; t += s.step {
 		at := t
 		if r.IntN(10) == 0 {
 			at += r.Int64N(s.step / 2)
@@ -104,7 +109,7 @@ func (s *sensor) samples(r *rand.Rand, yield func(t int64, v float64)) {
 	}
 }
 
-// randomStore holds the samples of sensors in blocks and in memory, some of them late and overlapping.
+// randomStore holds the samples of sensors in blocks and in memory, some of them late and overlapping, and some deleted.
 func randomStore(t testing.TB, r *rand.Rand) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{})
@@ -144,6 +149,13 @@ func randomStore(t testing.TB, r *rand.Rand) *store.Store {
 		}
 		if i < 3 && r.IntN(3) > 0 {
 			if err := s.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r.IntN(3) == 0 {
+			from := dataStart + r.Int64N(dataSpan)
+			which := labels.MustNewMatcher(labels.MatchRegexp, "device", []string{"d0", "d[1-3]", ".+"}[r.IntN(3)])
+			if _, err := s.Delete(t.Context(), from, from+r.Int64N(2*3600*1000), which); err != nil {
 				t.Fatal(err)
 			}
 		}
