@@ -115,6 +115,9 @@ type requestError struct {
 
 func (e *requestError) Error() string { return e.text }
 
+// StatusCode is the answer's.
+func (e *requestError) StatusCode() int { return e.code }
+
 func badRequest(format string, args ...any) error {
 	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,11 +65,8 @@ const (
 )
 
 type writeHandler struct {
-	to      Appender
-	o       WriteOptions
-	budget  budget
-	metrics *writeMetrics
-	pool    sync.Pool // of *writeRequest
+	*Decoder
+	to Appender
 }
 
 // NewWriteHandler returns the handler of POST /api/v1/write for both versions of
@@ -79,17 +75,7 @@ type writeHandler struct {
 // 413 and 415 as HTTP has them; 429, 500 or 503 when nothing is known to be stored and
 // the sender shall try again.
 func NewWriteHandler(a Appender, o WriteOptions) http.Handler {
-	h := &writeHandler{to: a, o: o.withDefaults()}
-	h.budget.max = h.o.MaxInFlight
-	h.metrics = newWriteMetrics(h.o.Registry, &h.budget)
-	h.pool.New = func() any { return &writeRequest{decoder: decoder{lease: lease{from: &h.budget}}} }
-	return h
-}
-
-// A writeRequest is the memory that one request works in.
-type writeRequest struct {
-	decoder
-	body, plain []byte
+	return &writeHandler{NewDecoder(o), a}
 }
 
 // An outcome is what a request is answered.
@@ -142,39 +128,21 @@ func (h *writeHandler) serve(r *http.Request) (version string, out outcome) {
 	if err != nil {
 		return version, outcomeOf(err)
 	}
-	q := h.pool.Get().(*writeRequest)
+	q, err := h.decode(r, version)
+	if err != nil {
+		return version, outcomeOf(err)
+	}
 	done := false
 	defer func() {
-		q.lease.release()
-		if done { // no panic left the memory in other hands
-			h.recycle(q)
+		if done {
+			h.give(q)
+		} else { // a panic left the memory in other hands
+			q.lease.release()
 		}
 	}()
-	if err = q.lease.take(q.footprint()); err == nil {
-		err = h.decode(q, r, version)
-	}
-	if err != nil {
-		out = outcomeOf(err)
-	} else {
-		out = h.append(r.Context(), &q.decoder)
-	}
+	out = h.append(r.Context(), &q.decoder)
 	done = true
 	return version, out
-}
-
-// decode reads a request into q's batch.
-func (h *writeHandler) decode(q *writeRequest, r *http.Request, version string) (err error) {
-	if q.body, err = readBody(r, q.body, h.o.MaxBody, &q.lease); err != nil {
-		return err
-	}
-	h.metrics.bytes.Add(float64(len(q.body)))
-	if q.plain, err = decompress(q.plain, q.body, h.o.MaxDecoded, &q.lease); err != nil {
-		return err
-	}
-	if version == version2 {
-		return q.decodeV2(q.plain)
-	}
-	return q.decodeV1(q.plain)
 }
 
 // append hands the batch on and judges the result.
@@ -193,20 +161,6 @@ func (h *writeHandler) append(ctx context.Context, d *decoder) outcome {
 		h.metrics.reject(rej)
 	}
 	return out
-}
-
-// maxRetained is how much memory a request may leave to the next one.
-const maxRetained = 16 << 20
-
-func (q *writeRequest) footprint() int64 {
-	return q.decoder.footprint() + footprint(q.body) + footprint(q.plain)
-}
-
-// recycle gives q to the next request. The caller must not touch it again.
-func (h *writeHandler) recycle(q *writeRequest) {
-	if q.reset(); q.footprint() <= maxRetained {
-		h.pool.Put(q)
-	}
 }
 
 // outcomeOf is the answer to a request of which nothing is known to be stored.

@@ -32,6 +32,7 @@ type flags struct {
 	MaxSeries                                         int
 	DeviceLabel                                       string
 	Demo                                              bool
+	clusterFlags
 
 	level         slog.Level
 	walInterval   time.Duration
@@ -50,7 +51,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.NodeID, "node-id", "", "name of this node; one that ends in a number N moves the default ports by N-1 (default: the host's name)")
 	s.StringVar(&f.Listen, "listen", "127.0.0.1", "address on which every port listens")
 	s.IntVar(&f.Port, "port", 8080, "port of HTTP")
-	s.IntVar(&f.TCPPort, "tcp-port", 9000, "port of gossip between nodes; a node alone leaves it closed")
+	s.IntVar(&f.TCPPort, "tcp-port", 9000, "port of gossip between nodes; a node that has neither name nor seeds leaves it closed")
 	s.StringVar(&f.MQTTListen, "mqtt-listen", "", "address of the MQTT broker in this node, host:port, or none (default: port 1883 on the address of --listen)")
 	s.StringVar(&f.Broker, "broker", "", "read sensors from this MQTT broker, tcp://host:1883, instead of running one")
 	s.StringVar(&f.DataDir, "data-dir", "./data", "folder of all data")
@@ -70,6 +71,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.DurationVar(&f.Lookback, "query-lookback", 5*time.Minute, "how long a sample is current in PromQL")
 	s.StringVar(&f.DeviceLabel, "device-label", "device_id", "label that names the device of a series")
 	s.BoolVar(&f.Demo, "demo", false, "also run some simulated sensors, which publish through the broker")
+	f.clusterFlags.register(s)
 	s.StringVar(&f.LogLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.LogFormat, "log-format", "text", "text or json")
 }
@@ -113,6 +115,9 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		if err := step.check(); err != nil {
 			return fmt.Errorf("--%s: %w", step.flag, err)
 		}
+	}
+	if err := f.settleCluster(s); err != nil {
+		return err
 	}
 	f.given = map[string]string{}
 	s.VisitAll(func(x *pflag.Flag) { f.given[x.Name] = x.Value.String() })
