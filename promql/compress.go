@@ -106,6 +106,8 @@ func (b *body) Write(p []byte) (int, error) {
 func (b *body) finish(e *encoder) error {
 	if !b.begun && len(e.buf) < minCompressed {
 		b.pool = nil
+	}
+	if !b.begun && b.pool == nil {
 		b.w.Header().Set("Content-Length", strconv.Itoa(len(e.buf)))
 	}
 	e.flush()

@@ -195,23 +195,34 @@ func (x *index) length(pair uint32) int {
 
 // appendList appends the ordinals of the series that have a label.
 func (x *index) appendList(dst []uint32, pair uint32) ([]uint32, error) {
+	err := x.eachListed(pair, func(ord uint32) bool {
+		dst = append(dst, ord)
+		return true
+	})
+	return dst, err
+}
+
+// eachListed calls f for the series of a list, ascending, until it returns false.
+func (x *index) eachListed(pair uint32, f func(ord uint32) bool) error {
 	b := x.list(pair)
 	n, w := uvarint32(b)
 	b = b[w:]
 	if w == 0 || uint64(n) > uint64(len(b)) || n > x.series {
-		return dst, errIndex
+		return errIndex
 	}
 	prev := uint32(0)
 	for i := range n {
 		d, w := uvarint32(b)
 		if w == 0 || i > 0 && d == 0 || uint64(prev)+uint64(d) >= uint64(x.series) {
-			return dst, errIndex
+			return errIndex
 		}
 		b = b[w:]
 		prev += d
-		dst = append(dst, prev)
+		if !f(prev) {
+			return nil
+		}
 	}
-	return dst, nil
+	return nil
 }
 
 // uvarint32 reads a number below 2³²; w is 0 when there is none.

@@ -125,6 +125,9 @@ func (s *selection) learn(t *term) {
 
 // apply keeps the series of a known term by way of its lists.
 func (s *selection) apply(t term) error {
+	if s.some && len(t.pairs) == 1 {
+		return s.keepListed(t.pairs[0], !t.empty)
+	}
 	set, err := s.union(t.pairs)
 	switch {
 	case err != nil:
@@ -182,6 +185,30 @@ func (s *selection) union(pairs []uint32) ([]uint32, error) {
 		s.sort(all)
 	}
 	return slices.Compact(all), nil
+}
+
+// keepListed keeps the series that are in the list of a label, or that are not. It reads the list as far as they reach.
+func (s *selection) keepListed(pair uint32, listed bool) error {
+	kept, rest := s.ords[:0], s.ords
+	err := s.eachListed(pair, func(ord uint32) bool {
+		for len(rest) > 0 && rest[0] < ord {
+			if !listed {
+				kept = append(kept, rest[0])
+			}
+			rest = rest[1:]
+		}
+		if len(rest) > 0 && rest[0] == ord {
+			if listed {
+				kept = append(kept, ord)
+			}
+			rest = rest[1:]
+		}
+		return len(rest) > 0
+	})
+	if s.ords = kept; !listed {
+		s.ords = append(kept, rest...)
+	}
+	return err
 }
 
 // sort sorts ordinals: many of them by way of a bitmap, which is one pass.

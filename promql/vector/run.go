@@ -159,7 +159,7 @@ func (w *worker) labels(i int) labels.Labels {
 // points copies the n points of the series that was evaluated last.
 func (w *worker) points(n int) []prom.FPoint {
 	if len(w.slab) < n {
-		w.slab = make([]prom.FPoint, max(n, 4096))
+		w.slab = make([]prom.FPoint, max(n, min(4096, n*portion)))
 	}
 	out := w.slab[:0:n]
 	w.slab = w.slab[n:]

@@ -26,18 +26,22 @@ func twoSum(a, b float64) (sum, rest float64) {
 // sums evaluates sum_over_time and avg_over_time.
 func (w *worker) sums(out []float64) error {
 	u := &w.u
-	switch plain := magnitude(u.v) <= huge; {
-	case plain && (u.mixed || w.p.grid.overlap() > 2):
+	if (u.mixed || w.p.grid.overlap() > 2) && magnitude(u.v) <= huge {
 		return w.prefixSums(out)
-	case u.mixed:
-		return errCoarse
-	case plain:
-		w.each(out, func(lo, hi int) float64 { return w.plain(lo, hi) })
-	case w.p.fn == fnSum:
-		w.each(out, func(lo, hi int) float64 { return sumOf(u.v[lo:hi]) })
-	default:
-		w.each(out, func(lo, hi int) float64 { return meanOf(u.v[lo:hi]) })
 	}
+	if u.mixed {
+		return errCoarse
+	}
+	w.each(out, func(lo, hi int) float64 {
+		x := w.plain(lo, hi)
+		switch {
+		case math.Abs(x) <= math.MaxFloat64:
+			return x
+		case w.p.fn == fnSum:
+			return sumOf(u.v[lo:hi])
+		}
+		return meanOf(u.v[lo:hi])
+	})
 	return nil
 }
 
@@ -53,7 +57,7 @@ func magnitude(v []float64) float64 {
 	return a + b + c + d
 }
 
-// plain is the sum or mean of samples none of which is NaN, and whose sum cannot overflow: what add
+// plain is the sum or mean of samples, unless it is no finite number. If it is one, no step on the way overflowed: what add
 // adds to c is then what twoSum returns, to the bit, and takes no branches.
 func (w *worker) plain(lo, hi int) float64 {
 	sum, c := 0.0, 0.0
