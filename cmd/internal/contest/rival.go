@@ -70,7 +70,7 @@ func victoriaArgs(dir string, ports []int) ([]string, error) {
 
 // outOfOrder is the window in which Prometheus takes samples that are older than the newest: connections of a
 // backfill are not in step.
-const outOfOrder = "12h"
+const outOfOrder = "40d"
 
 func prometheusArgs(dir string, ports []int) ([]string, error) {
 	config := filepath.Join(filepath.Dir(dir), "prometheus.yml")
