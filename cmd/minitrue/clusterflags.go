@@ -63,7 +63,9 @@ func (f *flags) settleCluster(s *pflag.FlagSet) error {
 	}{
 		{"seeds", c.checkSeeds},
 		{"peer-port", func() error { return port(c.PeerPort) }},
-		{"replication-factor", func() error { return check(1 <= c.Replication && c.Replication <= 16, "%d is not between 1 and 16", c.Replication) }},
+		{"replication-factor", func() error {
+			return check(1 <= c.Replication && c.Replication <= 16, "%d is not between 1 and 16", c.Replication)
+		}},
 		{"write-consistency", func() error { return oneOf(c.Consistency, "one", "quorum", "all") }},
 		{"weight", func() error {
 			return check(c.Weight > 0 && c.Weight <= 100 && !math.IsNaN(c.Weight), "%v is not more than 0 and at most 100", c.Weight)

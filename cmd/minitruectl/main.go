@@ -37,6 +37,7 @@ func newRoot() *cobra.Command {
 		group("bench", "Measure a server from outside", newBenchLoad(), newBenchQuery(), newBenchMQTT(), newBenchCheck(), newBenchCompare()),
 		group("wal", "Look into a write-ahead log", newWALDump(), newWALRepair()),
 		group("block", "Look into a block", newBlockInspect()),
+		newRing(),
 		newHealth(),
 		newVerify(),
 		newBackup(),

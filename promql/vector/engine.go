@@ -41,6 +41,7 @@ type Selection interface {
 type Options struct {
 	MaxSamples int                   // points that a query may hold; 0 means 50,000,000
 	Timeout    time.Duration         // of a query; 0 means 2m
+	Scatter    Scatter               // evaluates aggregations where the series are; nil: all series are read here
 	Logger     *slog.Logger          // nil: none
 	Registerer prometheus.Registerer // nil: metrics are not registered
 }

@@ -3,10 +3,12 @@ package vector
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/schema"
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // groups say which series an aggregation adds up.
@@ -101,6 +103,20 @@ func (n *names) add(sel Selection, i int) {
 func (n *names) join(o *names) {
 	n.odd = n.odd || o.odd
 	maps.Copy(n.seen, o.seen)
+}
+
+// notes are what the engine remarks about the metrics.
+func (n *names) notes(p *plan) annotations.Annotations {
+	var notes annotations.Annotations
+	if p.fn != fnRate && p.fn != fnIncrease {
+		return notes
+	}
+	for name := range n.seen {
+		if name != "" && !slices.ContainsFunc([]string{"_total", "_sum", "_count", "_bucket"}, func(end string) bool { return strings.HasSuffix(name, end) }) {
+			notes.Add(annotations.NewPossibleNonCounterInfo(name, p.arg))
+		}
+	}
+	return notes
 }
 
 // twice says whether two of the series have equal labels once a function has dropped their names.

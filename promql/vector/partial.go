@@ -98,31 +98,51 @@ func (p *partial) merge(o *partial) {
 		if p.first[g] < 0 {
 			p.first[g] = i
 		}
+		p.mergeRow(g, o, g)
 	}
-	for k, x := range o.v {
-		v := &p.v[k]
-		switch {
+}
+
+// mergeRow adds a row of another partial to one of this.
+func (p *partial) mergeRow(to int, o *partial, from int) {
+	for i := range p.steps {
+		k, m := to*p.steps+i, from*p.steps+i
+		switch x := o.v[m]; {
 		case isAbsent(x):
 			continue
-		case isAbsent(*v):
-			*v = x
+		case isAbsent(p.v[k]):
+			p.v[k] = x
 			if p.c != nil {
-				p.c[k] = o.c[k]
+				p.c[k] = o.c[m]
 			}
 		default:
-			p.mergeCell(k, o)
+			p.mergeCell(k, o, m)
 		}
 		if p.n != nil {
-			p.n[k] += o.n[k]
+			p.n[k] += o.n[m]
 		}
 	}
 }
 
-func (p *partial) mergeCell(k int, o *partial) {
-	v, x := &p.v[k], o.v[k]
+// grow adds a row.
+func (p *partial) grow() {
+	for range p.steps {
+		p.v = append(p.v, absent)
+	}
+	zeros := make([]float64, p.steps)
+	if p.c != nil {
+		p.c = append(p.c, zeros...)
+	}
+	if p.n != nil {
+		p.n = append(p.n, zeros...)
+	}
+	p.first = append(p.first, -1)
+}
+
+func (p *partial) mergeCell(k int, o *partial, m int) {
+	v, x := &p.v[k], o.v[m]
 	switch p.op {
 	case parser.SUM, parser.AVG:
-		*v, p.c[k] = add(x, *v, p.c[k]+o.c[k])
+		*v, p.c[k] = add(x, *v, p.c[k]+o.c[m])
 	case parser.MIN:
 		if *v > x || math.IsNaN(*v) {
 			*v = x

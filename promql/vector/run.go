@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -45,40 +44,83 @@ type answer struct {
 
 // evaluate evaluates a plan over what is stored.
 func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, error) {
+	if p.agg != 0 && e.o.Scatter != nil && p.newNames().fixed != "" {
+		return e.scatter(ctx, p, b)
+	}
+	r, err := e.scan(ctx, p, b)
+	if err != nil {
+		return nil, err
+	}
+	defer r.sel.Close()
+	var a answer
+	if p.agg == 0 {
+		a.matrix, err = r.each(ctx)
+	} else {
+		var sum *sum
+		if sum, err = r.sum(ctx); err == nil {
+			a.matrix = ordered(sum.rows(p))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	a.notes = r.names.notes(p)
+	return &a, nil
+}
+
+// scan begins the evaluation of a plan. The caller closes the selection.
+func (e *Engine) scan(ctx context.Context, p *plan, b *budget) (*run, error) {
 	mint, maxt := p.grid.span()
 	ctx = series.AllowResolution(ctx, max(series.Resolution(ctx), p.resolution()))
 	sel, err := e.source.Scan(ctx, mint, maxt, p.matchers...)
 	if err != nil {
 		return nil, err
 	}
-	defer sel.Close()
-	r := &run{p: p, log: e.o.Logger, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}
-	var a answer
-	switch {
-	case p.agg == 0:
-		a.matrix, err = r.each(ctx)
-	default:
-		g := p.group(sel)
-		if int64(len(g.labels))*int64(p.grid.n) > b.max {
-			return nil, errUnfit // the engine counts what there is, and not what there may be
+	return &run{p: p, log: e.o.Logger, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}, nil
+}
+
+// check says whether the labels of what was evaluated can be as they are.
+func (r *run) check() error {
+	if (r.names.fixed == "" || r.names.odd) && twice(r.sel, r.has) {
+		return errUnfit // the engine says what is wrong
+	}
+	return r.sel.Err()
+}
+
+// sum is what the series of a selection add up to, by groups.
+type sum struct {
+	*partial
+	labels []labels.Labels // by group
+}
+
+// rows returns the groups that have points.
+func (s *sum) rows(pl *plan) []row {
+	var out []row
+	for g, first := range s.first {
+		if first >= 0 {
+			out = append(out, row{prom.Series{Metric: s.labels[g], Floats: s.finish(g, pl)}, first})
 		}
-		if len(g.labels) <= fewGroups {
-			a.matrix, err = r.bySeries(ctx, g)
-		} else {
-			a.matrix, err = r.byGroup(ctx, g)
-		}
 	}
-	if err != nil {
-		return nil, err
+	return out
+}
+
+// sum evaluates a plan with an aggregation.
+func (r *run) sum(ctx context.Context) (*sum, error) {
+	g := r.p.group(r.sel)
+	if int64(len(g.labels))*int64(r.p.grid.n) > r.budget.max {
+		return nil, errUnfit // the engine counts what there is, and not what there may be
 	}
-	if (r.names.fixed == "" || r.names.odd) && twice(sel, r.has) {
-		return nil, errUnfit // the engine says what is wrong
+	var err error
+	s := &sum{labels: g.labels}
+	if len(g.labels) <= fewGroups {
+		s.partial, err = r.bySeries(ctx, g)
+	} else {
+		s.partial, err = r.byGroup(ctx, g)
 	}
-	if err := sel.Err(); err != nil {
-		return nil, err
-	}
-	a.notes = r.notes()
-	return &a, nil
+	return s, err
 }
 
 // parallel calls do for all of [0, n) in portions, from several goroutines with a worker each, until one fails.
@@ -172,7 +214,7 @@ func (w *worker) points(n int) []prom.FPoint {
 }
 
 // bySeries divides the series among goroutines, and merges what they add up in the order of the series.
-func (r *run) bySeries(ctx context.Context, g *groups) (prom.Matrix, error) {
+func (r *run) bySeries(ctx context.Context, g *groups) (*partial, error) {
 	n := len(g.of)
 	size := max(portion, (n+4*runtime.GOMAXPROCS(0)-1)/(4*runtime.GOMAXPROCS(0)))
 	parts := make([]*partial, (n+size-1)/size)
@@ -189,13 +231,16 @@ func (r *run) bySeries(ctx context.Context, g *groups) (prom.Matrix, error) {
 		}
 		return nil
 	})
-	if err != nil || n == 0 {
+	if err != nil {
 		return nil, err
+	}
+	if n == 0 {
+		return newPartial(r.p.agg, 0, r.p.grid.n), nil
 	}
 	for _, o := range parts[1:] {
 		parts[0].merge(o)
 	}
-	return ordered(parts[0].rows(r.p, g.labels)), nil
+	return parts[0], nil
 }
 
 // addTo evaluates series i and adds it to a group.
@@ -208,42 +253,28 @@ func (w *worker) addTo(part *partial, group, i int) error {
 }
 
 // byGroup divides the groups among goroutines, so that nothing is to be merged.
-func (r *run) byGroup(ctx context.Context, g *groups) (prom.Matrix, error) {
+func (r *run) byGroup(ctx context.Context, g *groups) (*partial, error) {
 	members := make([][]int32, len(g.labels))
 	for i, k := range g.of {
 		members[k] = append(members[k], int32(i))
 	}
-	rows := make([][]row, (len(members)+portion-1)/portion)
-	err := r.parallel(ctx, len(members), portion, func(w *worker, from, to int) error {
-		part := newPartial(r.p.agg, to-from, r.p.grid.n)
+	all := newPartial(r.p.agg, len(members), r.p.grid.n)
+	return all, r.parallel(ctx, len(members), portion, func(w *worker, from, to int) error {
 		for k := from; k < to; k++ {
 			for _, i := range members[k] {
-				if err := w.addTo(part, k-from, int(i)); err != nil {
+				if err := w.addTo(all, k, int(i)); err != nil { // its cells are nobody else's
 					return err
 				}
 			}
 		}
-		rows[from/portion] = part.rows(r.p, g.labels[from:to])
 		return nil
 	})
-	return ordered(slices.Concat(rows...)), err
 }
 
 // row is a series of an answer.
 type row struct {
 	prom.Series
 	first int32 // the first series that had a point of it
-}
-
-// rows returns the groups that have points.
-func (p *partial) rows(pl *plan, ls []labels.Labels) []row {
-	var out []row
-	for g, first := range p.first {
-		if first >= 0 {
-			out = append(out, row{prom.Series{Metric: ls[g], Floats: p.finish(g, pl)}, first})
-		}
-	}
-	return out
 }
 
 // ordered puts rows in the order in which the engine meets them.
@@ -254,18 +285,4 @@ func ordered(rows []row) prom.Matrix {
 		out[i] = rows[i].Series
 	}
 	return out
-}
-
-// notes are what the engine remarks about the metrics.
-func (r *run) notes() annotations.Annotations {
-	var notes annotations.Annotations
-	if r.p.fn != fnRate && r.p.fn != fnIncrease {
-		return notes
-	}
-	for name := range r.names.seen {
-		if name != "" && !slices.ContainsFunc([]string{"_total", "_sum", "_count", "_bucket"}, func(end string) bool { return strings.HasSuffix(name, end) }) {
-			notes.Add(annotations.NewPossibleNonCounterInfo(name, r.p.arg))
-		}
-	}
-	return notes
 }
