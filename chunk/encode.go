@@ -2,6 +2,7 @@ package chunk
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -21,6 +22,19 @@ func Window(t int64) int64 {
 		return (t+1)/Span - 1
 	}
 	return t / Span
+}
+
+// WindowBounds returns the first and the last time of a window, as far as times go.
+func WindowBounds(window int64) (mint, maxt int64) {
+	mint = window * Span
+	maxt = mint + (Span - 1)
+	if window == Window(math.MinInt64) {
+		mint = math.MinInt64
+	}
+	if window == Window(math.MaxInt64) {
+		maxt = math.MaxInt64
+	}
+	return mint, maxt
 }
 
 // Encode appends the samples of an iterator to dst as chunks in this package's

@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 
@@ -44,7 +45,7 @@ func rank(v float64) int {
 
 // compareHistograms orders two histograms at the same time: the greater stays.
 // Stale ones are least, then the count decides, then the sum, then anything that
-// is the same everywhere.
+// is the same everywhere. They are equal when their digests are, but for one being of integers.
 func compareHistograms(a, b *histogram.FloatHistogram) int {
 	if sa, sb := value.IsStaleNaN(a.Sum), value.IsStaleNaN(b.Sum); sa != sb {
 		if sa {
@@ -53,7 +54,7 @@ func compareHistograms(a, b *histogram.FloatHistogram) int {
 		return 1
 	}
 	return cmp.Or(cmp.Compare(a.Count, b.Count), cmp.Compare(a.Sum, b.Sum),
-		cmp.Compare(a.Schema, b.Schema), cmp.Compare(a.String(), b.String()))
+		bytes.Compare(appendHistogram(nil, a), appendHistogram(nil, b)))
 }
 
 // Merge returns an iterator over the union of samples of several iterators over the

@@ -1,6 +1,8 @@
 package chunk
 
 import (
+	"encoding/binary"
+	"errors"
 	"math"
 	"sync"
 
@@ -168,6 +170,33 @@ func (c Chunk) Measure() (Stats, error) {
 	}
 	err = s.ObserveAll(d.Iterator(nil))
 	return s, err
+}
+
+// AppendTo appends the statistics as they go over the wire: times as varints, counts as uvarints, and the others as they are
+// in memory, with what the sum could not hold.
+func (s *Stats) AppendTo(b []byte) []byte {
+	b = binary.AppendVarint(b, s.MinTime)
+	b = binary.AppendVarint(b, s.MaxTime)
+	b = binary.AppendUvarint(b, s.Samples)
+	b = binary.AppendUvarint(b, s.Stale)
+	for _, x := range []float64{s.Sum, s.comp, s.Min, s.Max, s.First, s.Last, s.Increase} {
+		b = binary.BigEndian.AppendUint64(b, math.Float64bits(x))
+	}
+	return b
+}
+
+// StatsFromBytes is the inverse of AppendTo. It returns what is behind the statistics.
+func StatsFromBytes(b []byte) (s Stats, rest []byte, err error) {
+	r := bucketReader{b: b}
+	s.MinTime, s.MaxTime, s.Samples, s.Stale = r.varint(), r.varint(), r.uvarint(), r.uvarint()
+	floats := r.bytes(7 * 8)
+	if r.bad || s.Stale > s.Samples || s.Samples > 0 && s.MinTime > s.MaxTime {
+		return NoStats(), nil, errors.New("the statistics of samples are broken")
+	}
+	for i, x := range []*float64{&s.Sum, &s.comp, &s.Min, &s.Max, &s.First, &s.Last, &s.Increase} {
+		*x = math.Float64frombits(binary.BigEndian.Uint64(floats[8*i:]))
+	}
+	return s, r.b, nil
 }
 
 // step is what a counter gained from a to b: after a reset it began at zero.

@@ -1,6 +1,7 @@
 package chunk
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -166,5 +167,35 @@ func TestObserveColumns(t *testing.T) {
 		if math.Float64bits(got.comp) != math.Float64bits(want.comp) && !math.IsNaN(got.comp) {
 			t.Fatalf("seed %d: compensation %v, want %v", seed, got.comp, want.comp)
 		}
+	}
+}
+
+func FuzzStatsFromBytes(f *testing.F) {
+	s := NoStats()
+	f.Add(s.AppendTo(nil))
+	for i, v := range []float64{1, 1e100, 1, -1e100, math.Float64frombits(value.StaleNaN)} {
+		s.Observe(int64(i), v)
+	}
+	f.Add(s.AppendTo(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, rest, err := StatsFromBytes(b)
+		if err != nil {
+			return
+		}
+		again, left, err := StatsFromBytes(append(s.AppendTo(nil), rest...))
+		if err != nil || !bytes.Equal(left, rest) || !bytes.Equal(again.AppendTo(nil), s.AppendTo(nil)) {
+			t.Fatalf("%+v came back as %+v, %v", s, again, err)
+		}
+	})
+}
+
+func TestStatsKeepTheirCompensation(t *testing.T) {
+	s := NoStats()
+	for i, v := range []float64{1, 1e100, 1, -1e100} {
+		s.Observe(int64(i), v)
+	}
+	got, rest, err := StatsFromBytes(append(s.AppendTo(nil), 7))
+	if err != nil || len(rest) != 1 || got != s || got.Total() != 2 {
+		t.Fatalf("%+v came back as %+v with %d bytes left, %v", s, got, len(rest), err)
 	}
 }

@@ -3,7 +3,6 @@ package shard
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,20 +45,32 @@ func (s *State) UnmarshalText(b []byte) error {
 
 // Node is what placement needs to know of a node.
 type Node struct {
-	ID     string  `json:"id"` // a UUID, for as long as its data folder lives
-	Zone   string  `json:"zone,omitempty"`
-	Weight float64 `json:"weight,omitempty"` // its part of the data, relative to the others'; 0 means 1
-	State  State   `json:"state"`
-	Since  int64   `json:"since"` // when it began to join or leave, Unix ms: changes happen one at a time, in this order
+	ID       string  `json:"id"` // a UUID, for as long as its data folder lives
+	Zone     string  `json:"zone,omitempty"`
+	Weight   float64 `json:"weight,omitempty"` // its part of the data, relative to the others'; 0 means 1
+	State    State   `json:"state"`
+	Since    int64   `json:"since"`              // when it began to join or leave, Unix ms: changes happen one at a time, in this order
+	Place    string  `json:"place,omitempty"`    // from which its points on the ring are made; "" means from its ID
+	Replaces string  `json:"replaces,omitempty"` // ID of the node whose place it takes when it is active
+	Observer bool    `json:"observer,omitempty"` // it answers queries and has no data
+}
+
+// Resize is a change of the number of copies. The zero value is none.
+type Resize struct {
+	To    int
+	Since int64 // as that of a Node
 }
 
 // Ring says which nodes own which partitions. It is immutable, and equal on every node that knows the same nodes.
 //
 // There are two placements: the current one, of the nodes that have their data, and the next one, which differs while a
-// node joins or leaves. Queries ask the current owners; writes go to both, so that the change loses nothing.
+// node joins or leaves, or while the number of copies changes. Queries ask the current owners; writes go to both, so that the
+// change loses nothing.
 type Ring struct {
 	nodes       []Node // by ID
 	replication int
+	resize      Resize
+	resizing    bool
 	epoch       uint64
 	change      int                 // index of the node that joins or leaves, −1: none
 	current     [Partitions][]uint8 // owners, the first is the nearest; indexes of nodes
@@ -70,38 +81,67 @@ type Ring struct {
 // MaxNodes is how many nodes a cluster may have.
 const MaxNodes = 256
 
-// virtual is how many points a node of weight 1 has on the ring.
-const virtual = 150
-
 // NewRing returns the ring of these nodes. Every partition has as many owners as replication says, or as there are
 // nodes. Nodes that wait for the change of another have no part in it yet.
 func NewRing(nodes []Node, replication int) (*Ring, error) {
+	return NewResizedRing(nodes, replication, Resize{})
+}
+
+// NewResizedRing is NewRing while the number of copies is to change, which takes its turn among the changes.
+func NewResizedRing(nodes []Node, replication int, z Resize) (*Ring, error) {
 	if len(nodes) > MaxNodes {
 		return nil, fmt.Errorf("ring: %d nodes, at most %d are possible", len(nodes), MaxNodes)
 	}
-	r := &Ring{nodes: slices.Clone(nodes), replication: max(1, replication), change: -1}
+	r := &Ring{nodes: slices.Clone(nodes), replication: max(1, replication), resize: z, change: -1}
 	slices.SortFunc(r.nodes, func(a, b Node) int { return strings.Compare(a.ID, b.ID) })
 	for i, n := range r.nodes {
 		switch {
 		case i > 0 && n.ID == r.nodes[i-1].ID:
 			return nil, fmt.Errorf("ring: node %s is there twice", n.ID)
-		case n.Weight < 0 || n.Weight > 100 || math.IsNaN(n.Weight):
+		case !(n.Weight >= 0 && n.Weight <= 100):
 			return nil, fmt.Errorf("ring: node %s has weight %v, which is not between 0 and 100", n.ID, n.Weight)
-		case n.State != Active && (r.change < 0 || n.before(r.nodes[r.change])):
+		case n.State > Leaving:
+			return nil, fmt.Errorf("ring: node %s has an unknown %v", n.ID, n.State)
+		case n.State != Active && !n.Observer && (r.change < 0 || n.before(r.nodes[r.change])):
 			r.change = i
 		}
 	}
-	in := func(i int) bool { return r.nodes[i].State != Joining }
-	r.place(&r.current, in)
+	r.resizing = z.To > 0 && z.To != r.replication && (r.change < 0 || z.Since < r.nodes[r.change].Since)
+	if r.resizing {
+		r.change = -1
+	}
+	r.settle()
+	r.epoch = r.hash()
+	return r, nil
+}
+
+// settle works out who owns what, and who will.
+func (r *Ring) settle() {
+	points := r.points()
+	in := func(i int) bool { return r.nodes[i].State != Joining && !r.nodes[i].Observer }
+	r.place(&r.current, points, r.replication, in)
 	r.next, r.writers = r.current, r.current
-	if c := r.change; c >= 0 {
-		r.place(&r.next, func(i int) bool { return i == c && r.nodes[i].State == Joining || i != c && in(i) })
-		for p := range r.writers {
+	switch {
+	case r.resizing:
+		r.place(&r.next, points, r.resize.To, in)
+	case r.change >= 0:
+		c := r.nodes[r.change]
+		r.place(&r.next, points, r.replication, func(i int) bool {
+			if i == r.change {
+				return c.State == Joining
+			}
+			return in(i) && (c.State != Joining || r.nodes[i].ID != c.Replaces)
+		})
+	default:
+		return
+	}
+	for p := range r.writers {
+		if slices.Equal(r.current[p], r.next[p]) {
+			r.next[p] = r.current[p]
+		} else {
 			r.writers[p] = union(r.current[p], r.next[p])
 		}
 	}
-	r.epoch = r.hash()
-	return r, nil
 }
 
 func (n Node) before(o Node) bool {
@@ -120,10 +160,10 @@ func union(a, b []uint8) []uint8 {
 
 // hash is the epoch: it says who is placed how.
 func (r *Ring) hash() uint64 {
-	var b []byte
-	b = binary.AppendUvarint(b, uint64(r.replication))
+	b := binary.AppendUvarint(nil, uint64(r.replication))
+	b = fmt.Appendf(b, "%d\x00%d\x00", r.resize.To, r.resize.Since)
 	for _, n := range r.nodes {
-		b = fmt.Appendf(b, "%s\x00%s\x00%g\x00%d\x00%d\x00", n.ID, n.Zone, n.Weight, n.State, n.Since)
+		b = fmt.Appendf(b, "%q%q%g %d %d %q%q%t\n", n.ID, n.Zone, n.Weight, n.State, n.Since, n.Place, n.Replaces, n.Observer)
 	}
 	return xxh3.Hash(b)
 }
@@ -139,6 +179,17 @@ func (r *Ring) Replication() int { return r.replication }
 
 // Change is the index of the node that is joining or leaving right now, −1 when there is none.
 func (r *Ring) Change() int { return r.change }
+
+// Resizing is the number of copies that the ring changes to right now, 0 when it does not.
+func (r *Ring) Resizing() int {
+	if !r.resizing {
+		return 0
+	}
+	return r.resize.To
+}
+
+// Changing says whether a change is under way.
+func (r *Ring) Changing() bool { return r.change >= 0 || r.resizing }
 
 // Owners are the nodes that have a partition, by index; the slice is the ring's.
 func (r *Ring) Owners(partition uint16) []uint8 { return r.current[partition] }
@@ -165,6 +216,20 @@ func (r *Ring) of(owners *[Partitions][]uint8, node int) *Set {
 	return s
 }
 
+// Copying are the partitions that a node must have in full, copied from a quorum of their owners, before the change that is under way
+// may end: those that it gains, and, where there will be fewer owners, all that it keeps. Each of fewer owners is asked alone where
+// two of more were asked before, and none of them may lack what only the others had.
+func (r *Ring) Copying(node int) *Set {
+	s := &Set{}
+	for p := range r.next {
+		now, next := r.current[p], r.next[p]
+		if slices.Contains(next, uint8(node)) && (len(next) < len(now) || !slices.Contains(now, uint8(node))) {
+			s.Add(uint16(p))
+		}
+	}
+	return s
+}
+
 // Index returns where a node stands among Nodes, −1 when it is not there.
 func (r *Ring) Index(id string) int {
 	i, ok := slices.BinarySearchFunc(r.nodes, id, func(n Node, id string) int { return strings.Compare(n.ID, id) })
@@ -172,70 +237,4 @@ func (r *Ring) Index(id string) int {
 		return -1
 	}
 	return i
-}
-
-// point is a virtual node.
-type point struct {
-	at   uint64
-	node uint8
-}
-
-// place puts partitions on the nodes that are in: each goes to the nodes that follow it on the ring (Karger et al. 1997), one in
-// each zone first.
-func (r *Ring) place(owners *[Partitions][]uint8, in func(i int) bool) {
-	var points []point
-	zones := map[string]bool{}
-	members := 0
-	for i, n := range r.nodes {
-		if !in(i) {
-			continue
-		}
-		members++
-		zones[n.Zone] = true
-		w := n.Weight
-		if w == 0 {
-			w = 1
-		}
-		for k := range max(1, int(math.Round(virtual*w))) {
-			points = append(points, point{xxh3.HashString(n.ID + "/" + strconv.Itoa(k)), uint8(i)})
-		}
-	}
-	slices.SortFunc(points, func(a, b point) int {
-		switch {
-		case a.at < b.at, a.at == b.at && a.node < b.node:
-			return -1
-		}
-		return 1
-	})
-	want := min(r.replication, members)
-	for p := range owners {
-		owners[p] = r.walk(points, uint64(p)*(math.MaxUint64/Partitions), want, min(want, len(zones)))
-	}
-}
-
-// walk collects nodes from a place on: first such of different zones, and then any.
-func (r *Ring) walk(points []point, from uint64, want, zones int) []uint8 {
-	out := make([]uint8, 0, want)
-	first, _ := slices.BinarySearchFunc(points, from, func(p point, at uint64) int {
-		if p.at < at {
-			return -1
-		}
-		return 1
-	})
-	// In the first round no zone is taken twice, in the second no node is.
-	for _, round := range []struct {
-		want  int
-		taken func(o, n uint8) bool
-	}{
-		{zones, func(o, n uint8) bool { return r.nodes[o].Zone == r.nodes[n].Zone }},
-		{want, func(o, n uint8) bool { return o == n }},
-	} {
-		for k := 0; k < len(points) && len(out) < round.want; k++ {
-			n := points[(first+k)%len(points)].node
-			if !slices.ContainsFunc(out, func(o uint8) bool { return round.taken(o, n) }) {
-				out = append(out, n)
-			}
-		}
-	}
-	return out
 }

@@ -33,6 +33,8 @@ type Block struct {
 	ids    []slot   // by idsEvery series
 	maps   [][]byte // to be unmapped
 
+	digests slot // Digests.raw
+
 	refs   atomic.Int64
 	closed atomic.Bool // the owner's reference is gone
 
@@ -186,7 +188,7 @@ func (b *Block) Close() error {
 }
 
 func (b *Block) unmap() {
-	gone := map[*slot]bool{}
+	gone := map[*slot]bool{&b.digests: true}
 	for i := range b.ids {
 		gone[&b.ids[i]] = true
 	}

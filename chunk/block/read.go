@@ -10,6 +10,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Row is a row of chunks.parquet.
@@ -54,7 +55,11 @@ func (b *Block) Partition(ord uint32) (uint16, error) {
 	if err != nil {
 		return 0, err
 	}
-	return uint16(g.u32(serPartition, ord)), nil
+	p := g.u32(serPartition, ord)
+	if p >= shard.Partitions {
+		return 0, b.corrupt(SeriesFile, fmt.Errorf("series %d is in partition %d", ord, p))
+	}
+	return uint16(p), nil
 }
 
 // Labels returns the labels of a series, which do not alias the map, and no labels when

@@ -24,7 +24,7 @@ func Downsample(ctx context.Context, job DownsampleJob, open []*block.Block, roo
 		return block.Meta{}, fmt.Errorf("downsample: %w", err)
 	}
 	d := downsampler{
-		merger: merger{w: w, cut: chunk.Rewriter{Window: chunk.Span}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted},
+		merger: merger{w: w, cut: chunk.Rewriter{Window: chunk.Span}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted, keep: o.Keep},
 		job:    job, old: -1, to: chunk.Downsampler{Resolution: job.Resolution},
 	}
 	d.emit = d.series

@@ -14,6 +14,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // MergeOptions are for Merge. The zero value is usable.
@@ -23,6 +24,7 @@ type MergeOptions struct {
 	Window  time.Duration                                     // chunks may be as long as this, where samples are rare; 0 means chunk.Span
 	Seq     uint64                                            // deletes up to this number are applied by Deleted
 	Deleted func(b *block.Block, ord uint32) []chunk.Interval // what is deleted of a series of a block; nil means nothing
+	Keep    *shard.Set                                        // series of other partitions are left out; nil means none
 	Duty    float64                                           // the part of its time that it works, so that ingest has the rest; 0 means 1
 }
 
@@ -41,7 +43,7 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
-	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted}
+	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted, keep: o.Keep}
 	m.emit = m.merged
 	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64, Resolution: blocks[0].Meta().Resolution}
 	if origin.Resolution > 0 {
@@ -86,6 +88,7 @@ type merger struct {
 
 	resolution int64 // of downsampled blocks, ms
 	deleted    func(*block.Block, uint32) []chunk.Interval
+	keep       *shard.Set
 
 	ins  []input
 	sb   labels.ScratchBuilder
@@ -172,17 +175,23 @@ func (m *merger) series(least int) error {
 	if s.Partition, err = in.b.Partition(in.ord); err != nil {
 		return err
 	}
+	keep := m.keep == nil || m.keep.Has(s.Partition)
 	m.from = m.from[:0]
 	for i := least; i < len(m.ins); i++ {
 		in := &m.ins[i]
 		if in.ord == in.n || labels.Compare(in.labels, s.Labels) != 0 {
 			continue
 		}
-		if err := m.collect(i); err != nil {
-			return err
+		if keep {
+			if err := m.collect(i); err != nil {
+				return err
+			}
 		}
 		in.ord++
 		m.load(in)
+	}
+	if !keep {
+		return nil
 	}
 	slices.SortStableFunc(m.from, func(a, b sourced) int { return cmp.Compare(a.MinTime, b.MinTime) })
 	return m.emit(s)

@@ -40,7 +40,7 @@ func oddValue(r *rand.Rand, last float64) float64 {
 func TestChunkBytesAreChunkencs(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		m := NewMemtable()
+		m := NewMemtable(NewRegistry(RegistryOptions{}))
 		want := chunkenc.NewXORChunk()
 		app, err := want.Appender()
 		if err != nil {
@@ -67,7 +67,7 @@ func TestMemtableEqualsAModel(t *testing.T) {
 	const n = 40
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		m := NewMemtable()
+		m := NewMemtable(registryOf(t, n))
 		model := make([]map[int64]float64, n+1)
 		var b series.Batch
 		var refs []Ref
@@ -161,7 +161,7 @@ func compare(t *testing.T, m *Memtable, ref Ref, model map[int64]float64, mint, 
 }
 
 func TestHistogramsComeBack(t *testing.T) {
-	m := NewMemtable()
+	m := NewMemtable(registryOf(t, 5))
 	want := map[int64]string{}
 	for i, h := range tsdbutil.GenerateTestHistograms(700) {
 		ts := int64(i) * 15_000
@@ -222,6 +222,16 @@ func register(t testing.TB, r *Registry, sets ...labels.Labels) []Ref {
 	return refs
 }
 
+// registryOf returns a registry of n series, whose refs are 1 to n.
+func registryOf(t testing.TB, n int) *Registry {
+	t.Helper()
+	r := NewRegistry(RegistryOptions{})
+	for i := range n {
+		register(t, r, labels.FromStrings("__name__", fmt.Sprint("m", i)))
+	}
+	return r
+}
+
 func randomLabels(r *rand.Rand) labels.Labels {
 	b := labels.NewScratchBuilder(5)
 	b.Add("__name__", fmt.Sprint("m", r.IntN(4)))
@@ -236,7 +246,7 @@ func randomLabels(r *rand.Rand) labels.Labels {
 // Matchers select what PromQL says they do: the model tries each series.
 func TestSelectEqualsAModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
-	reg := NewRegistry()
+	reg := NewRegistry(RegistryOptions{})
 	sets := map[Ref]labels.Labels{}
 	for range 3000 {
 		ls := randomLabels(r)
@@ -286,7 +296,8 @@ func TestSelectEqualsAModel(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	reg, m := NewRegistry(), NewMemtable()
+	reg := NewRegistry(RegistryOptions{})
+	m := NewMemtable(reg)
 	var wg sync.WaitGroup
 	for g := range 4 {
 		wg.Go(func() {
@@ -309,8 +320,14 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
+	b.Run("alone", func(b *testing.B) { benchmarkAppend(b, false) })
+	b.Run("sums", func(b *testing.B) { benchmarkAppend(b, true) })
+}
+
+func benchmarkAppend(b *testing.B, sums bool) {
 	const n = 100_000
-	reg, m := NewRegistry(), NewMemtable()
+	reg := NewRegistry(RegistryOptions{Sums: sums})
+	m := NewMemtable(reg)
 	var refs []Ref
 	var batch series.Batch
 	ids := make([]series.ID, n)
@@ -333,7 +350,7 @@ func BenchmarkAppend(b *testing.B) {
 		m.Append(&batch, refs)
 		if m.Bytes() > 256<<20 {
 			m.Release()
-			m = NewMemtable()
+			m = NewMemtable(reg)
 		}
 	}
 }

@@ -19,6 +19,19 @@ type histograms struct {
 
 // AppendHistogram adds a histogram, which it copies.
 func (m *Memtable) AppendHistogram(ref Ref, h series.Histogram) error {
+	p := m.makePage(ref)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := m.registry.series.at(uint32(ref))
+	m.note(chunk.Window(h.T), a.partition)
+	if err := m.addHistogram(ref, h); err != nil {
+		return err
+	}
+	m.registry.sumHistogram(a, h)
+	return nil
+}
+
+func (m *Memtable) addHistogram(ref Ref, h series.Histogram) error {
 	m.histMu.Lock()
 	defer m.histMu.Unlock()
 	s := m.hists[ref]

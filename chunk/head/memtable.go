@@ -14,16 +14,21 @@ import (
 // Memtable holds the samples that came since the last freeze. Appending and
 // reading may go on from many goroutines at once.
 //
-// Lock order: one page's mu, or histMu; never two.
+// Lock order: one page's mu, then histMu.
 type Memtable struct {
-	pages  [1 << 10]atomic.Pointer[[1 << 10]atomic.Pointer[page]]
-	pageMu sync.Mutex // guards the making of pages
-	blocks *slab[entries]
-	pieces *slab[piece]
-	closed *slab[closedChunk]
+	registry *Registry
+	pages    [1 << 10]atomic.Pointer[[1 << 10]atomic.Pointer[page]]
+	pageMu   sync.Mutex // guards the making of pages
+	blocks   *slab[entries]
+	pieces   *slab[piece]
+	closed   *slab[closedChunk]
 
 	histMu sync.Mutex // guards hists
 	hists  map[Ref]*histograms
+
+	seenMu sync.Mutex             // guards seen
+	seen   map[int64]*window      // in which there are samples
+	noted  atomic.Pointer[window] // of seen, the one that was last looked for
 
 	samples   atomic.Int64 // appended floats and histograms, duplicates too
 	histBytes atomic.Int64 // what hists take, about
@@ -37,14 +42,17 @@ type entries [1 << pageBits]entry
 
 // page is the entries of neighbouring refs, and their lock.
 type page struct {
-	mu      sync.Mutex // guards entries, and the pieces that belong to them
+	mu      sync.Mutex // guards entries and the pieces that belong to them, and while this memtable is appended to, the accounts of the series
 	entries *entries
 	logged  [len(entries{}) / 64]atomic.Uint64 // whose keys are in the log beside this memtable
 }
 
-// NewMemtable returns an empty memtable.
-func NewMemtable() *Memtable {
-	m := &Memtable{blocks: newSlab[entries](6), pieces: newSlab[piece](14), closed: newSlab[closedChunk](12), hists: map[Ref]*histograms{}}
+// NewMemtable returns an empty memtable for the series of a registry, of whose memtables one at a time is appended to.
+func NewMemtable(r *Registry) *Memtable {
+	m := &Memtable{
+		registry: r, blocks: newSlab[entries](6), pieces: newSlab[piece](14), closed: newSlab[closedChunk](12),
+		hists: map[Ref]*histograms{}, seen: map[int64]*window{},
+	}
 	m.minTime.Store(math.MaxInt64)
 	m.maxTime.Store(math.MinInt64)
 	return m
@@ -125,9 +133,9 @@ func (m *Memtable) Append(b *series.Batch, refs []Ref) {
 			p.mu.Lock()
 			held = at
 		}
-		e := p.entry(refs[i])
+		e, a := p.entry(refs[i]), m.registry.series.at(uint32(refs[i]))
 		for _, x := range b.Samples[s.First : s.First+s.Count] {
-			m.add(e, x.T, x.V)
+			m.add(e, a, x.T, x.V)
 			minT, maxT = min(minT, x.T), max(maxT, x.T)
 		}
 		n += int64(s.Count)
@@ -145,7 +153,7 @@ func (m *Memtable) Append(b *series.Batch, refs []Ref) {
 func (m *Memtable) AppendSample(ref Ref, t int64, v float64) {
 	p := m.makePage(ref)
 	p.mu.Lock()
-	m.add(p.entry(ref), t, v)
+	m.add(p.entry(ref), m.registry.series.at(uint32(ref)), t, v)
 	p.mu.Unlock()
 	m.samples.Add(1)
 	m.widen(t, t)
@@ -159,17 +167,23 @@ func (m *Memtable) widen(minT, maxT int64) {
 }
 
 // add puts a sample where it belongs. The caller holds the page's lock.
-func (m *Memtable) add(e *entry, t int64, v float64) {
+func (m *Memtable) add(e *entry, a *record, t int64, v float64) {
 	switch {
 	case e.count > 0 && t <= e.t:
 		if t < e.t || math.Float64bits(v) != math.Float64bits(e.v) {
 			m.addLate(e, t, v)
+			m.note(chunk.Window(t), a.partition)
+			m.registry.doubt(a, t)
 		}
 		return
 	case e.count == chunk.MaxSamples, e.count > 0 && chunk.Window(t) != chunk.Window(e.t):
 		m.close(e)
 	}
+	if e.count == 0 {
+		m.note(chunk.Window(t), a.partition)
+	}
 	m.append(e, t, v)
+	m.registry.sum(a, t, v)
 }
 
 // latePiece is how late samples lie in a piece: three, as time and value.

@@ -182,7 +182,7 @@ func (r *Registry) pairOf(rec *record, t *test) uint32 {
 	if !t.known {
 		return 0
 	}
-	for i := range rec.n {
+	for i := range uint32(rec.n) {
 		if p := *r.labels.at(rec.labels + i); r.pairs.at(p).name == t.name {
 			return p
 		}
@@ -203,7 +203,7 @@ func (r *Registry) LabelNames(ms ...*labels.Matcher) []string {
 		seen := make([]bool, len(r.names))
 		for _, ref := range refs {
 			rec := r.series.at(uint32(ref))
-			for i := range rec.n {
+			for i := range uint32(rec.n) {
 				if n := r.pairs.at(*r.labels.at(rec.labels + i)).name; !seen[n] {
 					seen[n] = true
 					names = append(names, r.names[n])

@@ -3,7 +3,6 @@ package head
 import (
 	"cmp"
 	"encoding/binary"
-	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -33,10 +32,49 @@ func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int6
 		return m.histogramChunks(dst, ref, mint, maxt)
 	}
 	from := len(dst)
-	var open chunk.Chunk
-	var late []series.Sample
 	p.mu.Lock()
-	e := p.entry(ref)
+	dst, open, late := m.copied(dst, buf, p.entry(ref), mint, maxt, need)
+	p.mu.Unlock()
+	if open.Samples > 0 && open.MinTime <= maxt {
+		unwanted := need != nil && !need(open.MinTime, open.MaxTime)
+		if measured || unwanted {
+			stats, err := open.Measure()
+			if err != nil {
+				return nil, err
+			}
+			open.Stats = stats
+		}
+		if unwanted {
+			open.Data = nil
+		}
+		dst = append(dst, open)
+	}
+	dst, err := appendLate(dst, late)
+	if err != nil {
+		return nil, err
+	}
+	if dst, err = m.histogramChunks(dst, ref, mint, maxt); err != nil {
+		return nil, err
+	}
+	sortByTime(dst[from:])
+	return dst, nil
+}
+
+func sortByTime(cs []chunk.Chunk) {
+	slices.SortStableFunc(cs, func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) })
+}
+
+func appendLate(dst []chunk.Chunk, late []series.Sample) ([]chunk.Chunk, error) {
+	if len(late) == 0 {
+		return dst, nil
+	}
+	return chunk.Encode(dst, chunk.Slice(settle(late)))
+}
+
+// copied appends the closed chunks of an entry to dst, and returns a copy of what is open and of what came late. The caller holds
+// the page's lock.
+func (m *Memtable) copied(dst []chunk.Chunk, buf *[]byte, e *entry, mint, maxt int64, need func(mint, maxt int64) bool) (_ []chunk.Chunk, open chunk.Chunk, late []series.Sample) {
+	from := len(dst)
 	for i := e.closed; i != 0; {
 		c := m.closed.at(i)
 		if c.MaxTime < mint {
@@ -58,33 +96,7 @@ func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int6
 	if e.nLate > 0 {
 		late = m.lateSamples(e, mint, maxt)
 	}
-	p.mu.Unlock()
-
-	if open.Samples > 0 && open.MinTime <= maxt {
-		unwanted := need != nil && !need(open.MinTime, open.MaxTime)
-		if measured || unwanted {
-			stats, err := open.Measure()
-			if err != nil {
-				return nil, err
-			}
-			open.Stats = stats
-		}
-		if unwanted {
-			open.Data = nil
-		}
-		dst = append(dst, open)
-	}
-	var err error
-	if len(late) > 0 {
-		if dst, err = chunk.Encode(dst, chunk.Slice(settle(late))); err != nil {
-			return nil, err
-		}
-	}
-	if dst, err = m.histogramChunks(dst, ref, mint, maxt); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(dst[from:], func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) })
-	return dst, nil
+	return dst, open, late
 }
 
 // open copies the open chunk of an entry, with its times and count.
@@ -146,38 +158,6 @@ func settle(late []series.Sample) []series.Sample {
 		}
 	}
 	return out
-}
-
-// Windows returns the numbers of all windows that samples lie in, ascending.
-func (m *Memtable) Windows() []int64 {
-	seen := map[int64]struct{}{}
-	last := int64(math.MinInt64) // the number of no window
-	note := func(t int64) {
-		if w := chunk.Window(t); w != last {
-			last = w
-			seen[w] = struct{}{}
-		}
-	}
-	m.closed.each(func(c *closedChunk) { note(c.MinTime) })
-	m.eachEntry(func(e *entry) {
-		if e.count > 0 {
-			note(e.t)
-		}
-		for _, s := range m.lateSamples(e, math.MinInt64, math.MaxInt64) {
-			note(s.T)
-		}
-	})
-	m.histMu.Lock()
-	defer m.histMu.Unlock()
-	for _, s := range m.hists {
-		for _, c := range s.enc.Chunks() {
-			note(c.MinTime)
-		}
-		for _, h := range s.late {
-			note(h.T)
-		}
-	}
-	return slices.Sorted(maps.Keys(seen))
 }
 
 // Has reports whether there may be samples of a series.

@@ -1,7 +1,8 @@
 package head
 
 import (
-	"slices"
+	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -9,7 +10,9 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/zeebo/xxh3"
 
+	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Ref names a series within this process. 0 names none.
@@ -18,6 +21,9 @@ type Ref uint32
 // Registry knows the active series: their labels, and which of them a matcher selects. It only grows: the
 // store puts a new one in its place when too many of its series are idle.
 type Registry struct {
+	deviceLabel string
+	books
+
 	users  atomic.Int64
 	mu     sync.RWMutex // guards all below against Register
 	ids    table        // series id → ref
@@ -28,6 +34,8 @@ type Registry struct {
 	pairs   *slab[pair]
 	lists   *slab[piece] // postings
 	values  text
+
+	partitions [shard.Partitions]Ref // the newest series of each
 
 	names   []string // label names; a number stands for one
 	numbers map[string]uint32
@@ -40,9 +48,12 @@ type Registry struct {
 
 // record is a series.
 type record struct {
-	id     series.ID
-	labels uint32 // its first pair
-	n      uint32 // how many pairs
+	id        series.ID
+	account          // guarded by the lock of its page in the memtable that is appended to
+	labels    uint32 // its first pair
+	n         uint16 // how many pairs
+	partition uint16
+	next      Ref // the one before it of the same partition
 }
 
 // pair is a label name and value, and the series that have it.
@@ -55,13 +66,22 @@ type pair struct {
 	used        uint32 // bytes of the tail
 }
 
+// RegistryOptions are for NewRegistry. The zero value is usable.
+type RegistryOptions struct {
+	DeviceLabel string           // that makes a shard key; "" means that none does
+	Past        []chunk.Interval // the times at which samples lie elsewhere, of series that the registry is to know
+	Ledger      Ledger           // nil means that nobody wants to hear
+	Sums        bool             // as if Sum had been called
+}
+
 // NewRegistry returns an empty registry, whose user is the caller.
-func NewRegistry() *Registry {
+func NewRegistry(o RegistryOptions) *Registry {
 	r := &Registry{
-		series: newSlab[record](15), labels: newSlab[uint32](18),
+		deviceLabel: o.DeviceLabel, series: newSlab[record](15), labels: newSlab[uint32](18),
 		pairs: newSlab[pair](14), lists: newSlab[piece](14), numbers: map[string]uint32{},
 	}
 	r.users.Store(1)
+	r.open(o)
 	return r
 }
 
@@ -133,12 +153,20 @@ func (r *Registry) add(key []byte, id series.ID) (Ref, error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(pairs) > math.MaxUint16 {
+		return 0, fmt.Errorf("a series of %d labels is too large", len(pairs))
+	}
 	at := r.labels.add(uint32(len(pairs)))
 	for i, p := range pairs {
 		*r.labels.at(at + uint32(i)) = p
 	}
 	ref := Ref(r.series.add(1))
-	*r.series.at(uint32(ref)) = record{id, at, uint32(len(pairs))}
+	partition := shard.PartitionOfKey(key, r.deviceLabel)
+	*r.series.at(uint32(ref)) = record{
+		id: id, account: account{last: math.MinInt64}, labels: at,
+		n: uint16(len(pairs)), partition: partition, next: r.partitions[partition],
+	}
+	r.partitions[partition] = ref
 	for _, p := range pairs {
 		r.post(r.pairs.at(p), ref)
 	}
@@ -191,6 +219,21 @@ func (r *Registry) Count() int {
 // ID returns the id of a series.
 func (r *Registry) ID(ref Ref) series.ID { return r.series.at(uint32(ref)).id }
 
+// Partition returns the partition of a series.
+func (r *Registry) Partition(ref Ref) uint16 { return r.series.at(uint32(ref)).partition }
+
+// Within returns the series that are in partitions of a set.
+func (r *Registry) Within(set *shard.Set) (refs []Ref) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for p := range set.Partitions() {
+		for ref := r.partitions[p]; ref != 0; ref = r.series.at(uint32(ref)).next {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
+}
+
 // Labels builds the labels of a series.
 func (r *Registry) Labels(ref Ref, b *labels.ScratchBuilder) labels.Labels {
 	r.mu.RLock()
@@ -201,7 +244,7 @@ func (r *Registry) Labels(ref Ref, b *labels.ScratchBuilder) labels.Labels {
 func (r *Registry) build(ref Ref, b *labels.ScratchBuilder) labels.Labels {
 	b.Reset()
 	rec := r.series.at(uint32(ref))
-	for i := range rec.n {
+	for i := range uint32(rec.n) {
 		p := r.pairs.at(*r.labels.at(rec.labels + i))
 		b.Add(r.names[p.name], p.value)
 	}
@@ -213,59 +256,11 @@ func (r *Registry) AppendKey(dst []byte, ref Ref) []byte {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	rec := r.series.at(uint32(ref))
-	for i := range rec.n {
+	for i := range uint32(rec.n) {
 		p := r.pairs.at(*r.labels.at(rec.labels + i))
 		dst = series.AppendLabel(dst, r.names[p.name], p.value)
 	}
 	return dst
-}
-
-// Sorted returns all refs in the order of their labels. The caller does not change it.
-func (r *Registry) Sorted() []Ref {
-	r.sortMu.Lock()
-	defer r.sortMu.Unlock()
-	r.mu.RLock()
-	fresh := slices.Clone(r.refs[len(r.sorted):])
-	r.mu.RUnlock()
-	if len(fresh) == 0 {
-		return r.sorted
-	}
-	// The lock is taken for each comparison, not for the whole sort: a million series take seconds.
-	slices.SortFunc(fresh, func(a, b Ref) int {
-		r.mu.RLock()
-		defer r.mu.RUnlock()
-		return r.compare(a, b)
-	})
-	merged := make([]Ref, 0, len(r.sorted)+len(fresh))
-	old := r.sorted
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for len(old) > 0 && len(fresh) > 0 {
-		if r.compare(old[0], fresh[0]) < 0 {
-			merged, old = append(merged, old[0]), old[1:]
-		} else {
-			merged, fresh = append(merged, fresh[0]), fresh[1:]
-		}
-	}
-	r.sorted = append(append(merged, old...), fresh...)
-	return r.sorted
-}
-
-// compare orders two series as labels.Compare orders their labels.
-func (r *Registry) compare(a, b Ref) int {
-	ra, rb := r.series.at(uint32(a)), r.series.at(uint32(b))
-	for i := range min(ra.n, rb.n) {
-		ia, ib := *r.labels.at(ra.labels + i), *r.labels.at(rb.labels + i)
-		if ia == ib {
-			continue
-		}
-		pa, pb := r.pairs.at(ia), r.pairs.at(ib)
-		if pa.name != pb.name {
-			return strings.Compare(r.names[pa.name], r.names[pb.name])
-		}
-		return strings.Compare(pa.value, pb.value)
-	}
-	return int(ra.n) - int(rb.n)
 }
 
 // Bytes is about how much memory the registry takes.

@@ -18,6 +18,13 @@ func (d Digest) Plus(o Digest) Digest {
 	return Digest{d.Hi + o.Hi + carry, lo}
 }
 
+// Minus returns the digest of d without o, which is part of it.
+func (d Digest) Minus(o Digest) Digest {
+	lo, borrow := bits.Sub64(d.Lo, o.Lo, 0)
+	hi, _ := bits.Sub64(d.Hi, o.Hi, borrow)
+	return Digest{hi, lo}
+}
+
 // IsZero says whether it is the digest of no samples.
 func (d Digest) IsZero() bool { return d == Digest{} }
 
@@ -27,6 +34,12 @@ func (d Digest) AppendTo(b []byte) []byte {
 }
 
 func (d Digest) String() string { return hex.EncodeToString(d.AppendTo(nil)) }
+
+// SeriesDigest is the digest of some samples of one series.
+type SeriesDigest struct {
+	ID     ID
+	Digest Digest
+}
 
 // Constants of the mixing below, from the decimals of π and e.
 const (

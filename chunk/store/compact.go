@@ -57,7 +57,7 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 			return err
 		}
 		done, err := s.downsample(ctx, now, o, duty)
-		if s.met(err) {
+		if errors.Is(err, errReowned) || s.met(err) {
 			continue
 		}
 		if err != nil {
@@ -71,9 +71,16 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 			jobs = s.planDeletes(now, o)
 		}
 		if len(jobs) == 0 {
+			if jobs, err = s.planForeign(o); s.met(err) {
+				continue
+			} else if err != nil {
+				return fmt.Errorf("compact: %w", err)
+			}
+		}
+		if len(jobs) == 0 {
 			return s.forgetTombstones()
 		}
-		if err := s.compact(ctx, jobs[0], duty); err != nil && !s.met(err) {
+		if err := s.compact(ctx, jobs[0], duty); err != nil && !errors.Is(err, errReowned) && !s.met(err) {
 			return fmt.Errorf("compact: %w", err)
 		}
 	}
@@ -162,30 +169,24 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 	if len(in) == 0 {
 		return nil // they were damaged and set aside, or their time was over
 	}
-	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{Writer: block.WriterOptions{FS: s.o.FS}, Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
+	meta, err := compact.Merge(ctx, in, s.blocksDir(), compact.MergeOptions{
+		Writer: block.WriterOptions{FS: s.o.FS}, Window: job.Range, Duty: duty, Seq: v.seq, Deleted: v.deletedOf, Keep: v.own,
+	})
 	if errors.Is(err, block.ErrEmpty) {
-		return s.remove(job.Blocks...)
+		return s.replace(v, nil, job.Blocks...)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.replace(meta, job.Blocks...); err != nil {
+	made, err := s.openMade(meta.ULID)
+	if err != nil {
+		return err
+	}
+	inherit(ctx, made, in)
+	if err := s.replace(v, made, job.Blocks...); err != nil {
 		return err
 	}
 	s.m.compact.Observe(s.o.Now().Sub(start).Seconds())
 	s.o.Logger.Info("merged blocks", "blocks", len(in), "block", meta.ULID, "samples", meta.Samples, "duration", s.o.Now().Sub(start))
 	return nil
-}
-
-// replace puts a new block into the place of others.
-func (s *Store) replace(meta block.Meta, old ...ulid.ULID) error {
-	b, err := s.openMade(meta.ULID)
-	if err != nil {
-		return err
-	}
-	if err := s.publish(b); err != nil {
-		b.Release()
-		return errors.Join(err, block.Remove(s.o.FS, s.blockDir(meta.ULID)))
-	}
-	return s.remove(old...)
 }

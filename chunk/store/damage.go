@@ -12,6 +12,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/disk"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // met sees to the block in which somebody met damage: who has the same view meets it again, and those who come later
@@ -118,6 +119,8 @@ func (s *Store) swap(old, fresh *block.Block) {
 	s.blocks, s.coarse = slices.DeleteFunc(s.blocks, is), slices.DeleteFunc(s.coarse, is)
 	if fresh != nil {
 		s.add(fresh)
+	} else {
+		s.forgot(old, shard.All())
 	}
 	old.Release()
 }

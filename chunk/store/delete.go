@@ -11,6 +11,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Delete deletes the samples in [mint, maxt] (ms, inclusive) of the series that the matchers select, and returns how many
@@ -20,11 +21,53 @@ import (
 // Everything in memory is flushed first, and its log dropped: so that what exists lies in blocks, and a tombstone
 // needs to be held against these only.
 func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (series int, err error) {
+	return s.deleteOnce(ctx, "", mint, maxt, ms)
+}
+
+// DeleteOnce is Delete for one who may ask again, also after a restart: a delete with an id that was done before, and was not
+// forgotten since, does nothing. That it was done is durable when what it did is.
+func (s *Store) DeleteOnce(ctx context.Context, id string, mint, maxt int64, ms ...*labels.Matcher) (series int, err error) {
+	if id == "" {
+		return 0, errors.New("delete: it needs an id to be done once")
+	}
+	return s.deleteOnce(ctx, id, mint, maxt, ms)
+}
+
+// ForgetDeletes forgets the ids of deletes that were done before a time (Unix ms), which nobody will ask for again.
+func (s *Store) ForgetDeletes(before int64) error {
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	next := s.tombs
+	next.Applied = slices.DeleteFunc(slices.Clone(next.Applied), func(a applied) bool { return a.Time < before })
+	if len(next.Applied) == len(s.tombs.Applied) {
+		return nil
+	}
+	if err := next.write(s.o.FS, s.dir); err != nil {
+		return fmt.Errorf("forget deletes: %w", err)
+	}
+	s.viewMu.Lock()
+	s.tombs = next
+	s.viewMu.Unlock()
+	return nil
+}
+
+// done reports whether there was a delete with an id.
+func (s *Store) done(id string) bool {
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	return slices.ContainsFunc(s.tombs.Applied, func(a applied) bool { return a.ID == id })
+}
+
+// deleteOnce deletes, whatever was done before if id is empty.
+func (s *Store) deleteOnce(ctx context.Context, id string, mint, maxt int64, ms []*labels.Matcher) (series int, err error) {
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
 	s.flushMu.Lock() // no block is made of samples from before that does not know of the tombstone
 	defer s.flushMu.Unlock()
+	if id != "" && s.done(id) { // flushMu: nobody else is doing it
+		return 0, nil
+	}
 	if err := s.freeze(s.exemplars.delete(mint, maxt, ms) > 0); err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
@@ -32,7 +75,7 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 		return 0, fmt.Errorf("delete: %w", err)
 	}
 	for {
-		series, err = s.bury(ctx, mint, maxt, ms)
+		series, err = s.bury(ctx, id, mint, maxt, ms)
 		if err == nil {
 			break
 		}
@@ -46,8 +89,8 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	return series, nil
 }
 
-// bury makes a tombstone, unless nothing lies under it.
-func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) (series int, err error) {
+// bury makes a tombstone, unless nothing lies under it, and notes the id if there is one.
+func (s *Store) bury(ctx context.Context, id string, mint, maxt int64, ms []*labels.Matcher) (series int, err error) {
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
 	t := tombstone{Seq: s.tombs.Seq + 1, MinTime: mint, MaxTime: maxt, ms: ms}
@@ -57,6 +100,7 @@ func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher
 	v := s.view()
 	defer v.close()
 	masks := maps.Clone(v.masks)
+	var hit shard.Set // the partitions of the series
 	for _, b := range slices.Concat(v.blocks, v.coarse) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -66,9 +110,9 @@ func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher
 			return 0, err
 		}
 		for _, h := range more {
-			n := len(h.ords)
-			if h.ords == nil {
-				n = int(b.Meta().Series)
+			n, err := h.count(b, &hit)
+			if err != nil {
+				return 0, err
 			}
 			series += n
 		}
@@ -76,17 +120,39 @@ func (s *Store) bury(ctx context.Context, mint, maxt int64, ms []*labels.Matcher
 			masks[b] = append(slices.Clip(masks[b]), more...)
 		}
 	}
-	if series == 0 {
+	next := s.tombs
+	if series > 0 {
+		next.Seq, next.Tombstones = t.Seq, append(slices.Clip(next.Tombstones), t)
+	}
+	if id != "" {
+		next.Applied = append(slices.Clip(next.Applied), applied{id, s.o.Now().UnixMilli()})
+	} else if series == 0 {
 		return 0, nil
 	}
-	next := tombstoneFile{Version: tombstoneVersion, Seq: t.Seq, Tombstones: append(slices.Clip(s.tombs.Tombstones), t)}
 	if err := next.write(s.o.FS, s.dir); err != nil {
 		return 0, err
 	}
 	s.viewMu.Lock()
 	s.tombs, s.masks = next, masks
 	s.viewMu.Unlock()
+	s.ledger.forget(mint, maxt, &hit)
 	return series, nil
+}
+
+// count returns of how many series of a block something is hidden, and adds their partitions to a set.
+func (h *hidden) count(b *block.Block, partitions *shard.Set) (int, error) {
+	if h.ords == nil {
+		partitions.Union(shard.All())
+		return int(b.Meta().Series), nil
+	}
+	for _, ord := range h.ords {
+		p, err := b.Partition(ord)
+		if err != nil {
+			return 0, err
+		}
+		partitions.Add(p)
+	}
+	return len(h.ords), nil
 }
 
 // freeze freezes the active memtable if there is anything in it, or if its log is to go whatever is in it.
@@ -126,25 +192,6 @@ func (s *Store) loadTombstones() error {
 		}
 		s.tombs.Seq = max(s.tombs.Seq, b.Meta().Seq) // whatever became of the file
 	}
-	return nil
-}
-
-// publish puts blocks into the view that were made of others, which go. Those may have been read before the latest delete:
-// what it hides of the new ones is worked out before anybody sees them.
-func (s *Store) publish(made *block.Block) error {
-	s.tombMu.Lock()
-	defer s.tombMu.Unlock()
-	m, err := maskOf(made, s.tombs.Tombstones)
-	if err != nil {
-		return err
-	}
-	s.viewMu.Lock()
-	defer s.viewMu.Unlock()
-	if len(m) > 0 {
-		s.masks = maps.Clone(s.masks)
-		s.masks[made] = m
-	}
-	s.add(made)
 	return nil
 }
 

@@ -54,18 +54,24 @@ func (s *Store) downsample(ctx context.Context, now int64, o compact.Options, du
 func (s *Store) downsampleJob(ctx context.Context, job compact.DownsampleJob, duty float64) error {
 	v := s.view()
 	defer v.close()
-	meta, err := compact.Downsample(ctx, job, slices.Concat(v.blocks, v.coarse), s.blocksDir(), compact.MergeOptions{Writer: block.WriterOptions{FS: s.o.FS}, Duty: duty, Seq: v.seq, Deleted: v.deletedOf})
+	meta, err := compact.Downsample(ctx, job, slices.Concat(v.blocks, v.coarse), s.blocksDir(), compact.MergeOptions{
+		Writer: block.WriterOptions{FS: s.o.FS}, Duty: duty, Seq: v.seq, Deleted: v.deletedOf, Keep: v.own,
+	})
 	var old []ulid.ULID
 	if job.Old != (ulid.ULID{}) {
 		old = append(old, job.Old)
 	}
 	if errors.Is(err, block.ErrEmpty) {
 		s.empty[job.Resolution] = append(s.empty[job.Resolution], job.Days...)
-		return s.remove(old...)
+		return s.replace(v, nil, old...)
 	}
 	if err != nil {
 		return err
 	}
 	s.o.Logger.Info("downsampled", "resolution", time.Duration(job.Resolution)*time.Millisecond, "days", len(job.Days), "block", meta.ULID)
-	return s.replace(meta, old...)
+	made, err := s.openMade(meta.ULID)
+	if err != nil {
+		return err
+	}
+	return s.replace(v, made, old...)
 }

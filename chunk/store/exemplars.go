@@ -13,6 +13,7 @@ import (
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // exemplars is a ring of the newest ones.
@@ -25,8 +26,9 @@ type exemplars struct {
 }
 
 type oneExemplar struct {
-	id     series.ID
-	labels labels.Labels
+	id        series.ID
+	partition uint16
+	labels    labels.Labels
 	exemplar.Exemplar
 }
 
@@ -45,7 +47,7 @@ func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
 		return
 	}
 	var b labels.ScratchBuilder
-	one := oneExemplar{id, r.Labels(ref, &b), e}
+	one := oneExemplar{id, r.Partition(ref), r.Labels(ref, &b), e}
 	x.newest[id] = e
 	if len(x.ring) < x.max {
 		x.ring = append(x.ring, one)
@@ -124,16 +126,22 @@ func (s *Store) carry() (wal.Position, error) {
 }
 
 // ExemplarQuerier returns a querier of the exemplars that are kept.
-func (s *Store) ExemplarQuerier(context.Context) (storage.ExemplarQuerier, error) {
-	return exemplarQuerier{s.exemplars}, nil
+func (s *Store) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
+	return exemplarQuerier{s.exemplars, limit(ctx)}, nil
 }
 
-type exemplarQuerier struct{ x *exemplars }
+type exemplarQuerier struct {
+	x    *exemplars
+	only *shard.Set // nil: all partitions
+}
 
 // Select returns the exemplars in [start, end] (ms) of the series that any of the matcher sets selects.
 func (q exemplarQuerier) Select(start, end int64, matchers ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
 	bySeries := map[series.ID]*exemplar.QueryResult{}
 	for _, e := range q.x.all() {
+		if q.only != nil && !q.only.Has(e.partition) {
+			continue
+		}
 		if e.Ts < start || e.Ts > end || !slices.ContainsFunc(matchers, func(ms []*labels.Matcher) bool { return selects(ms, e.labels) }) {
 			continue
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/shard"
 )
 
 // maxLog is how long the log of one memtable gets: samples that are sent again take no memory, but room here.
@@ -31,7 +30,8 @@ func (s *Store) exchange() error {
 	old := s.active
 	old.end = end
 	if old.crowded() {
-		s.active = newTable(head.NewRegistry(), s.o.Now())
+		s.active = newTable(s.newRegistry(), s.o.Now())
+		s.ledger.reset()
 	} else {
 		s.active = newTable(old.registry.Retain(), s.o.Now())
 	}
@@ -40,6 +40,23 @@ func (s *Store) exchange() error {
 	s.room.Broadcast()
 	s.viewMu.Unlock()
 	return nil
+}
+
+// newRegistry makes a registry that knows at which times there are samples already. The caller holds gate for writing, or is alone.
+func (s *Store) newRegistry() *head.Registry {
+	o := head.RegistryOptions{DeviceLabel: s.o.DeviceLabel, Ledger: &s.ledger, Sums: s.sums}
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for _, b := range s.blocks {
+		m := b.Meta()
+		o.Past = append(o.Past, chunk.Interval{Min: m.MinTime, Max: m.MaxTime})
+	}
+	for _, t := range s.tables {
+		if lo, hi := t.Bounds(); lo <= hi {
+			o.Past = append(o.Past, chunk.Interval{Min: lo, Max: hi})
+		}
+	}
+	return head.NewRegistry(o)
 }
 
 // mend makes the store writable again after the log failed, if the disk allows it. The
@@ -292,7 +309,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 			}
 		}
 		ls := t.registry.Labels(ref, &sb)
-		err = w.Append(block.Series{Partition: shard.Partition(ls, s.o.DeviceLabel), Labels: ls}, chunks)
+		err = w.Append(block.Series{Partition: t.registry.Partition(ref), Labels: ls}, chunks)
 		if err != nil {
 			return nil, err
 		}

@@ -3,9 +3,9 @@ package store
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	samples, failed, stalls, flushErrors, compactErrors, quarantined, reindexed, deletes prometheus.Counter
-	flush, compact                                                                       prometheus.Histogram
-	replay                                                                               prometheus.Gauge
+	samples, failed, stalls, flushErrors, compactErrors, quarantined, reindexed, deletes, counted prometheus.Counter
+	flush, compact                                                                                prometheus.Histogram
+	replay                                                                                        prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer, s *Store) metrics {
@@ -24,6 +24,7 @@ func newMetrics(r prometheus.Registerer, s *Store) metrics {
 		quarantined:   counter("quarantined_blocks_total", "Damaged blocks that were set aside."),
 		reindexed:     counter("reindexed_blocks_total", "Blocks whose index was missing or damaged and was made anew."),
 		deletes:       counter("deletes_total", "Deletes of samples by selector and time."),
+		counted:       counter("digests_counted_total", "Digests of a partition in a window that were worked out by reading."),
 		flush:         duration("flush_duration_seconds", "How long writing a memtable to blocks took."),
 		compact:       duration("compact_duration_seconds", "How long merging blocks took."),
 		replay:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "minitrue_store_replay_duration_seconds", Help: "How long replaying the log took at the last start."}),
@@ -31,7 +32,7 @@ func newMetrics(r prometheus.Registerer, s *Store) metrics {
 	if r == nil {
 		return m
 	}
-	r.MustRegister(m.samples, m.failed, m.stalls, m.flushErrors, m.compactErrors, m.quarantined, m.reindexed, m.deletes, m.flush, m.compact, m.replay)
+	r.MustRegister(m.samples, m.failed, m.stalls, m.flushErrors, m.compactErrors, m.quarantined, m.reindexed, m.deletes, m.counted, m.flush, m.compact, m.replay)
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "minitrue_store_" + name, Help: help}, f))
 	}

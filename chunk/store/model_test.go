@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 	"github.com/minitrue/minitrue/chunk/disk/powercut"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // model is a store in a map: what the real one must equal.
@@ -45,6 +47,8 @@ type world struct {
 	disk  *powercut.Disk // of dir
 	s     *Store
 	model model
+	named []deletion // that were done, by the numbers in their names
+	only  *shard.Set // the partitions that queries are limited to; nil: none
 	clock int64
 	now   atomic.Int64 // clock, as the store sees it
 }
@@ -59,6 +63,10 @@ func newWorld(t *testing.T, seed uint64) *world {
 	}
 	w.pass(0)
 	w.enter(w.dir)
+	t.Cleanup(func() {
+		_ = w.s.Close()
+		*w = world{} // thousands of tests remember what they cleaned up
+	})
 	return w
 }
 
@@ -86,11 +94,6 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.s = s
-	w.t.Cleanup(func() {
-		if w.s == s {
-			_ = s.Close()
-		}
-	})
 }
 
 func (w *world) key(i int) []byte {
@@ -209,6 +212,7 @@ func (w *world) step() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.digests()
 }
 
 // device is one of the twelve that there are at a time: they come and go.
@@ -216,13 +220,31 @@ func (w *world) device() int {
 	return w.r.IntN(12) + int((w.clock-epoch)/(4*3600_000))
 }
 
-// delete deletes some time of some series, and often all of it.
+// delete deletes some time of some series, and often all of it. What was deleted by a name before is not deleted again.
 func (w *world) delete() {
+	if n := len(w.named); n > 0 && w.r.IntN(3) == 0 {
+		i := w.r.IntN(n)
+		if n, err := w.deleteOnce(i, w.named[i]); err != nil || n > 0 {
+			w.t.Fatalf("delete %d was done again, for %d series: %v", i, n, err)
+		}
+		return
+	}
 	x := w.deletion()
-	if _, err := w.s.Delete(w.t.Context(), x.mint, x.maxt, x.ms...); err != nil {
+	var err error
+	if w.r.IntN(2) == 0 {
+		_, err = w.deleteOnce(len(w.named), x)
+		w.named = append(w.named, x)
+	} else {
+		_, err = w.s.Delete(w.t.Context(), x.mint, x.maxt, x.ms...)
+	}
+	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.eachDeleted(x, func(key string, t int64) { delete(w.model[key], t) })
+}
+
+func (w *world) deleteOnce(i int, x deletion) (int, error) {
+	return w.s.DeleteOnce(w.t.Context(), fmt.Sprint("delete ", i), x.mint, x.maxt, x.ms...)
 }
 
 // deletion is what a delete is asked to.
@@ -283,17 +305,73 @@ func (w *world) query() {
 	default:
 		ms = append(ms, labels.MustNewMatcher(labels.MatchRegexp, "__name__", ".+"))
 	}
+	if w.r.IntN(2) == 0 {
+		w.only = w.someParts()
+		defer func() { w.only = nil }()
+		w.labelsOf(mint, maxt, ms)
+	}
 	want := w.expect(mint, maxt, ms)
 	compareSamples(w.t, want, w.samples(mint, maxt, ms))
 	compareSamples(w.t, want, w.chunks(mint, maxt, ms))
 	w.aggregate(want, mint, maxt, ms)
 }
 
+// ctx is the context of a query.
+func (w *world) ctx() context.Context {
+	if w.only == nil {
+		return w.t.Context()
+	}
+	return shard.Within(w.t.Context(), w.only)
+}
+
+// labelsOf asks for labels: those of series with samples are there, and none of series that are not asked for.
+func (w *world) labelsOf(mint, maxt int64, ms []*labels.Matcher) {
+	q, err := w.s.Querier(mint, maxt)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer q.Close()
+	values, _, err := q.LabelValues(w.ctx(), "device_id", nil, ms...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	names, _, err := q.LabelNames(w.ctx(), nil, ms...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	may, must := map[string]bool{}, map[string]bool{}
+	for key, samples := range w.model {
+		ls := w.labels(key)
+		if !selects(ms, ls) || !w.only.Has(shard.Partition(ls, "device_id")) {
+			continue
+		}
+		may[ls.Get("device_id")] = true
+		for t := range samples {
+			if mint <= t && t <= maxt {
+				must[ls.Get("device_id")] = true
+			}
+		}
+	}
+	for v := range must {
+		if _, ok := slices.BinarySearch(values, v); !ok {
+			w.t.Fatalf("the value %s is missing in %q", v, values)
+		}
+	}
+	for i, v := range values {
+		if !may[v] || i > 0 && values[i-1] >= v {
+			w.t.Fatalf("the value %s is of no series that was asked for, or not sorted: %q", v, values)
+		}
+	}
+	if all := []string{"__name__", "device_id", "site"}; len(must) > 0 != (len(names) > 0) && len(may) == 0 || len(names) > 0 && !slices.Equal(names, all) {
+		w.t.Fatalf("names %q", names)
+	}
+}
+
 func (w *world) expect(mint, maxt int64, ms []*labels.Matcher) map[string][]series.Sample {
 	want := map[string][]series.Sample{}
 	for key, samples := range w.model {
 		ls := w.labels(key)
-		if !selects(ms, ls) {
+		if !selects(ms, ls) || w.only != nil && !w.only.Has(shard.Partition(ls, "device_id")) {
 			continue
 		}
 		for t, v := range samples {
@@ -315,7 +393,7 @@ func (w *world) samples(mint, maxt int64, ms []*labels.Matcher) map[string][]ser
 	}
 	defer q.Close()
 	got := map[string][]series.Sample{}
-	set := q.Select(w.t.Context(), true, nil, ms...)
+	set := q.Select(w.ctx(), true, nil, ms...)
 	var it chunkenc.Iterator
 	var last labels.Labels
 	for set.Next() {
@@ -356,7 +434,7 @@ func (w *world) chunks(mint, maxt int64, ms []*labels.Matcher) map[string][]seri
 	}
 	defer q.Close()
 	got := map[string][]series.Sample{}
-	set := q.Select(w.t.Context(), true, &storage.SelectHints{Start: mint, End: maxt, DisableTrimming: true}, ms...)
+	set := q.Select(w.ctx(), true, &storage.SelectHints{Start: mint, End: maxt, DisableTrimming: true}, ms...)
 	for set.Next() {
 		name := set.At().Labels().String()
 		end := int64(math.MinInt64)
@@ -396,7 +474,7 @@ func compareSamples(t *testing.T, want, got map[string][]series.Sample) {
 }
 
 func (w *world) aggregate(want map[string][]series.Sample, mint, maxt int64, ms []*labels.Matcher) {
-	got, err := w.s.Aggregate(w.t.Context(), mint, maxt, ms...)
+	got, err := w.s.Aggregate(w.ctx(), mint, maxt, ms...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -47,7 +47,8 @@ func (w *world) tryStep(ctx context.Context, doubts doubt) (err error) {
 		return w.s.CompactAll(ctx)
 	case 2:
 		x := w.deletion()
-		if _, err = w.s.Delete(ctx, x.mint, x.maxt, x.ms...); err == nil {
+		if _, err = w.deleteOnce(len(w.named), x); err == nil {
+			w.named = append(w.named, x)
 			w.eachDeleted(x, func(key string, t int64) { delete(w.model[key], t) })
 		} else {
 			w.eachDeleted(x, func(key string, t int64) { doubts.add(key, t, nil) })

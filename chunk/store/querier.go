@@ -7,12 +7,12 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // hit is a series that matchers select, and where its samples may be.
@@ -45,9 +45,10 @@ func (v *view) find(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 }
 
 func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher) ([]hit, error) {
+	only := limit(ctx)
 	var hits []hit
 	if v.inMemory(mint, maxt) {
-		hits = v.findInMemory(ms)
+		hits = v.findInMemory(only, ms)
 	}
 	var byID map[series.ID]int // made when a second source turns up
 	for _, b := range v.blocks {
@@ -58,6 +59,9 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 			continue
 		}
 		ords, err := b.Postings(ms...)
+		if err == nil && only != nil {
+			ords, err = b.Within(ords, only)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -85,8 +89,18 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 	return hits, nil
 }
 
-// findInMemory returns the series that the matchers select and that have samples in a memtable.
-func (v *view) findInMemory(ms []*labels.Matcher) (hits []hit) {
+// limit returns the partitions that a reader is limited to, nil if it is not.
+func limit(ctx context.Context) *shard.Set {
+	only := shard.Only(ctx)
+	if only != nil && only.Len() == shard.Partitions {
+		return nil
+	}
+	return only
+}
+
+// findInMemory returns the series that the matchers select and that have samples in a memtable, of some partitions if only is
+// not nil.
+func (v *view) findInMemory(only *shard.Set, ms []*labels.Matcher) (hits []hit) {
 	var seen map[series.ID]bool // made when there is a second registry
 	for i, r := range v.registries {
 		if i == 1 {
@@ -96,6 +110,9 @@ func (v *view) findInMemory(ms []*labels.Matcher) (hits []hit) {
 			}
 		}
 		for _, ref := range r.Select(ms...) {
+			if only != nil && !only.Has(r.Partition(ref)) {
+				continue
+			}
 			id := r.ID(ref)
 			if seen[id] || !slices.ContainsFunc(v.tables, func(t *table) bool { return t.registry == r && t.Has(ref) }) {
 				continue
@@ -190,11 +207,15 @@ func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, ne
 			return nil, err
 		}
 	}
-	byTime := func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) }
-	if !slices.IsSortedFunc(dst[from:], byTime) {
-		slices.SortStableFunc(dst[from:], byTime)
-	}
+	sortByTime(dst[from:])
 	return dst, nil
+}
+
+func sortByTime(cs []chunk.Chunk) {
+	byTime := func(a, b chunk.Chunk) int { return cmp.Compare(a.MinTime, b.MinTime) }
+	if !slices.IsSortedFunc(cs, byTime) {
+		slices.SortStableFunc(cs, byTime)
+	}
 }
 
 // querier implements storage.LabelQuerier over a view.
@@ -218,46 +239,6 @@ func (s *Store) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
 func (q *querier) Close() error {
 	q.v.close()
 	return nil
-}
-
-// LabelValues returns the sorted values of a label.
-func (q *querier) LabelValues(_ context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return q.strings(hints,
-		func(r *head.Registry) []string { return r.LabelValues(name, ms...) },
-		func(b *block.Block) ([]string, error) { return b.LabelValues(name, ms...) })
-}
-
-// LabelNames returns the sorted label names.
-func (q *querier) LabelNames(_ context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return q.strings(hints,
-		func(r *head.Registry) []string { return r.LabelNames(ms...) },
-		func(b *block.Block) ([]string, error) { return b.LabelNames(ms...) })
-}
-
-func (q *querier) strings(hints *storage.LabelHints, memory func(*head.Registry) []string, blocks func(*block.Block) ([]string, error)) ([]string, annotations.Annotations, error) {
-	var all []string
-	if q.v.inMemory(q.mint, q.maxt) {
-		for _, r := range q.v.registries {
-			all = append(all, memory(r)...)
-		}
-	}
-	for _, b := range q.v.blocks {
-		if m := b.Meta(); m.MinTime > q.maxt || m.MaxTime < q.mint {
-			continue
-		}
-		more, err := blocks(b)
-		if err != nil {
-			q.s.met(err)
-			return nil, nil, err
-		}
-		all = append(all, more...)
-	}
-	slices.Sort(all)
-	all = slices.Compact(all)
-	if hints != nil && hints.Limit > 0 && len(all) > hints.Limit {
-		all = all[:hints.Limit]
-	}
-	return all, nil, nil
 }
 
 // entry is a selected series with its labels.

@@ -20,7 +20,8 @@ type Selection struct {
 }
 
 // Scan returns the series that the matchers select and that may have samples in [mint, maxt]
-// (ms, inclusive), in the order of a Querier that does not sort. The caller closes it.
+// (ms, inclusive), in the order of a Querier that does not sort: of those in [shard.Only] partitions, as all that read. The
+// caller closes it.
 func (s *Store) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (*Selection, error) {
 	v := s.view()
 	v.coarsen(series.Resolution(ctx))
@@ -52,7 +53,10 @@ func (s *Selection) Err() error { return s.v.err() }
 // AppendValues appends the values of some labels of series i to dst, each followed by the byte 0xff, which
 // is in no value. A label that the series does not have is empty.
 func (s *Selection) AppendValues(dst []byte, i int, names ...string) []byte {
-	h := &s.hits[i]
+	return s.v.appendValues(dst, &s.hits[i], names...)
+}
+
+func (v *view) appendValues(dst []byte, h *hit, names ...string) []byte {
 	if h.registry != nil {
 		return h.registry.AppendValues(dst, h.ref, names...)
 	}

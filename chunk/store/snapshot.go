@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/minitrue/minitrue/chunk/disk"
 )
@@ -69,7 +70,7 @@ func (s *Store) link(ctx context.Context, to string) error {
 			return err
 		}
 	}
-	if s.tombs.Seq > 0 { // tombMu is held
+	if s.tombs.Seq > 0 || len(s.tombs.Applied) > 0 { // tombMu is held
 		if err := s.tombs.write(s.o.FS, to); err != nil {
 			return err
 		}
@@ -86,6 +87,9 @@ func linkFiles(fs disk.FS, from, to string) error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".tmp") {
+			continue // what is derived is being made anew
+		}
 		if err := linkFile(fs, filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
 			return err
 		}

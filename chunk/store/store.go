@@ -15,8 +15,8 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/disk"
-	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/wal"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Store is an open data folder. Its methods may be called from many goroutines.
@@ -30,18 +30,21 @@ type Store struct {
 	cache     *block.Cache
 	exemplars *exemplars
 	metadata  *metadata
+	ledger    ledger
 
-	gate   sync.RWMutex // see the package comment; guards active
+	gate   sync.RWMutex // see the package comment; guards active and sums
 	active *table
+	sums   bool       // registries add up digests
 	logMu  sync.Mutex // held while keys are written to the log
 
-	viewMu sync.Mutex // guards tables, blocks, coarse, tombs and masks
+	viewMu sync.Mutex // guards tables, blocks, coarse, tombs, masks and own
 	tables []*table   // the active one first, then frozen ones from new to old
 	blocks []*block.Block
 	coarse []*block.Block // downsampled ones
 	tombs  tombstoneFile
 	aged   time.Time             // when the cache was last told so; see view
 	masks  map[*block.Block]mask // of blocks that tombstones hide something of; replaced, never changed
+	own    *shard.Set            // see Own; never changed
 
 	refused atomic.Bool   // a new series was, because of MaxSeries, since the last look at what is idle
 	looked  time.Time     // when idle series were last counted; runFlush's alone
@@ -55,8 +58,9 @@ type Store struct {
 	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu
 	damageMu  sync.Mutex                 // one at a time sees to a damaged block; after compactMu, before tombMu; guards aside
 	aside     map[string]bool            // folders of blocks that were set aside while they were open
-	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty
+	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty and foreign
 	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
+	foreign   *foreign                   // nil: nothing is known
 }
 
 // Open locks and opens a data folder, and replays its log. It returns when the
@@ -67,12 +71,11 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{
-		dir: dir, o: o, cache: block.NewCache(o.CacheBytes), active: newTable(head.NewRegistry(), o.Now()),
+		dir: dir, o: o, cache: block.NewCache(o.CacheBytes),
 		exemplars: newExemplars(o.Exemplars), metadata: newMetadata(o.Metadata),
 		aside: map[string]bool{}, empty: map[int64][]block.Coverage{}, full: make(chan struct{}, 1), merge: make(chan struct{}, 1),
 	}
 	s.room = sync.NewCond(&s.viewMu)
-	s.tables = []*table{s.active}
 	s.m = newMetrics(o.Registerer, s)
 	if s.lock, _, err = fileutil.Flock(filepath.Join(dir, "lock")); err != nil {
 		return nil, fmt.Errorf("open store: the data folder %s is in use by another process: %w", dir, err)
@@ -92,6 +95,8 @@ func Open(dir string, o Options) (_ *Store, err error) {
 	if err := s.loadTombstones(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
+	s.active = newTable(s.newRegistry(), o.Now())
+	s.tables = []*table{s.active}
 	if err := s.replay(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

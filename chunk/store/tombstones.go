@@ -41,6 +41,13 @@ type tombstoneFile struct {
 	Version    int         `json:"version"`
 	Seq        uint64      `json:"seq"` // of the latest delete ever
 	Tombstones []tombstone `json:"tombstones"`
+	Applied    []applied   `json:"applied,omitempty"` // the deletes that are not to be done again, from old to new
+}
+
+// applied is a delete that had a name.
+type applied struct {
+	ID   string `json:"id"`
+	Time int64  `json:"time"` // when it was done; Unix ms
 }
 
 const tombstoneVersion = 1

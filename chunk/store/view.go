@@ -9,6 +9,7 @@ import (
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/head"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // table is a memtable with the registry that its refs are from, and the count of those who
@@ -23,7 +24,7 @@ type table struct {
 
 // newTable makes a table that releases the registry in the end.
 func newTable(r *head.Registry, now time.Time) *table {
-	t := &table{Memtable: head.NewMemtable(), registry: r}
+	t := &table{Memtable: head.NewMemtable(r), registry: r}
 	t.born.Store(now.UnixNano())
 	t.users.Store(1)
 	return t
@@ -54,6 +55,7 @@ type view struct {
 	blocks     []*block.Block
 	coarse     []*block.Block // downsampled ones, which are not used before coarsen
 
+	own   *shard.Set            // as Store.own
 	masks map[*block.Block]mask // what deletes hide; never changed
 	seq   uint64                // of the latest delete that is in masks
 
@@ -71,7 +73,7 @@ func (s *Store) view() *view {
 		s.cache.Age()
 	}
 	v := &view{store: s, tables: slices.Clone(s.tables), blocks: slices.Clone(s.blocks), coarse: slices.Clone(s.coarse)}
-	v.masks, v.seq = s.masks, s.tombs.Seq
+	v.own, v.masks, v.seq = s.own, s.masks, s.tombs.Seq
 	v.pick = func(s chunk.Stats) float64 { return s.Last }
 	for _, t := range v.tables {
 		t.users.Add(1)

@@ -17,8 +17,8 @@ import (
 	"github.com/minitrue/minitrue/cmd/internal/proc"
 )
 
-// clusterStatus is what a test needs of GET /api/v1/cluster.
-type clusterStatus struct {
+// clusterView is what a test needs of GET /api/v1/cluster.
+type clusterView struct {
 	Epoch string `json:"epoch"`
 	Nodes []struct {
 		Name, State string
@@ -29,12 +29,12 @@ type clusterStatus struct {
 	Digests string `json:"digests"` // of all that the node keeps
 }
 
-func (n *node) cluster() (s clusterStatus, err error) {
+func (n *node) cluster() (s clusterView, err error) {
 	body, err := fetch(n.url + "/api/v1/cluster")
 	if err != nil {
 		return s, err
 	}
-	answer := struct{ Data *clusterStatus }{&s}
+	answer := struct{ Data *clusterView }{&s}
 	return s, json.Unmarshal(body, &answer)
 }
 

@@ -24,7 +24,7 @@ type clusterFlags struct {
 	Weight                    float64
 	Advertise, KeyFile        string
 	PeerCert, PeerKey, PeerCA string
-	HintSize                  string
+	HintSize, Replaces        string
 
 	joinable bool   // others can find this node: it has a name, a port or seeds
 	key      []byte // nil: none
@@ -44,6 +44,7 @@ func (f *clusterFlags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.PeerCert, "peer-cert", "", "this node's certificate (PEM) for mutual TLS between nodes; with --peer-key and --peer-ca")
 	s.StringVar(&f.PeerKey, "peer-key", "", "its key (PEM)")
 	s.StringVar(&f.PeerCA, "peer-ca", "", "authority (PEM) that signed the certificates of all nodes")
+	s.StringVar(&f.Replaces, "replaces", "", "name or UUID of a node that is down for good, whose place this new one takes")
 	s.StringVar(&f.HintSize, "hint-size", "1GB", "how much may be kept for nodes that are down, until they are back")
 }
 

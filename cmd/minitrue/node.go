@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/minitrue/minitrue/chunk/store"
 	"github.com/minitrue/minitrue/cmd/internal/simulate"
 )
 
@@ -41,30 +42,55 @@ func run(ctx context.Context, f *flags, log *slog.Logger) error {
 	if err != nil {
 		return errors.Join(err, h.close(served))
 	}
-	g := wire(f, s, log, reg, started)
-	storeCtx, stopStore := context.WithCancel(context.Background())
-	stored := make(chan error, 1)
-	go func() { stored <- s.Run(storeCtx) }()
-
-	h.ready(g)
-	log.Info("ready", "http", f.httpAddr(), "data", f.DataDir, "duration", time.Since(started))
-	err = g.runDoors(ctx, f, log, served)
-
+	nodes, err := newMembership(f, s, log, reg)
+	if err != nil {
+		return errors.Join(err, h.close(served), s.Close())
+	}
+	g := wire(f, s, nodes, log, reg, started)
+	ground, settle := startGround(ctx, s, nodes)
+	nodes.await(ctx, ground.Done())
+	if ground.Err() == nil && ctx.Err() == nil {
+		h.ready(g)
+		log.Info("ready", "http", f.httpAddr(), "data", f.DataDir, "duration", time.Since(started))
+		err = g.runDoors(ctx, ground, f, log, served)
+	}
 	log.Info("draining")
 	err = errors.Join(err, h.close(served))
-	stopStore()
-	err = errors.Join(err, <-stored)
+	g.nodes.drain()
+	err = errors.Join(err, settle())
 	if g.api != nil {
 		err = errors.Join(err, g.api.Close())
 	}
-	err = errors.Join(err, s.Close())
+	err = errors.Join(err, nodes.close(), s.Close())
 	log.Info("closed", "err", err)
 	return err
 }
 
-// runDoors runs everything that lets samples in, until ctx ends or something fails.
-func (g *graph) runDoors(ctx context.Context, f *flags, log *slog.Logger, served chan error) error {
+// startGround runs the store and this node's part in its cluster. The context ends when one of them does; settle ends both and says how.
+func startGround(of context.Context, s *store.Store, nodes *membership) (ctx context.Context, settle func() error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(of))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return nodes.run(ctx) })
+	return ctx, func() error {
+		stop()
+		return g.Wait()
+	}
+}
+
+var errGround = errors.New("the node cannot go on")
+
+// runDoors runs everything that lets samples in, until ctx ends or something fails, the ground below among that.
+func (g *graph) runDoors(ctx, ground context.Context, f *flags, log *slog.Logger, served chan error) error {
 	doors, ctx := errgroup.WithContext(ctx)
+	doors.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ground.Done():
+			return errGround
+		}
+	})
 	doors.Go(func() error { return g.tap.Run(ctx) })
 	doors.Go(func() error {
 		select {

@@ -22,17 +22,20 @@ import (
 	"github.com/minitrue/minitrue/promql/aggregate"
 	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/remote"
+	"github.com/minitrue/minitrue/shard/cluster"
 )
 
 // graph is everything that a node consists of once its store is open:
 //
 //	/api/v1/write ─▶ remote ─┐
-//	                         ├─▶ ingest.Pipeline ─▶ store ◀─┬─ remote  ◀── /api/v1/read
-//	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws      ├─ promql  ◀── /api/v1/query …
-//	                └─▶ ring ──▶ /api/v1/ingest/rejected    ├─ vector  ◀── of these, the common shapes
-//	                                                        └─ aggregate ◀── /query, /delete
+//	                         ├─▶ ingest.Pipeline ─▶ membership ◀─┬─ remote  ◀── /api/v1/read
+//	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws    │      ├─ promql  ◀── /api/v1/query …
+//	                └─▶ ring ──▶ /api/v1/ingest/rejected  │      ├─ vector  ◀── of these, the common shapes
+//	                                                      ▼      └─ aggregate ◀── /query, /delete
+//	                                            store, other nodes
 type graph struct {
 	store  *store.Store
+	nodes  *membership
 	api    *promql.API
 	tap    *ingest.Tap
 	broker *mqtt.Broker // nil unless this node runs one
@@ -55,8 +58,9 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 	})
 }
 
-func wire(f *flags, s *store.Store, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
-	g := &graph{store: s, mux: http.NewServeMux()}
+func wire(f *flags, s *store.Store, nodes *membership, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
+	g := &graph{store: s, nodes: nodes, mux: http.NewServeMux()}
+	nodes.register(g.mux)
 	g.tap = ingest.NewTap(ingest.TapOptions{Logger: log, Registerer: reg})
 	if f.ingests() {
 		g.wireIngest(f, log, reg)
@@ -68,7 +72,7 @@ func wire(f *flags, s *store.Store, log *slog.Logger, reg *prometheus.Registry, 
 }
 
 func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer) {
-	pipeline := ingest.NewPipeline(g.store, ingest.Options{
+	pipeline := ingest.NewPipeline(g.nodes.writer, ingest.Options{
 		MaxFuture: f.MaxFuture, Retention: f.retention, Tap: g.tap, Logger: log, Registerer: reg,
 	})
 	ring := ingest.NewRing(ingest.RingOptions{Registerer: reg})
@@ -104,34 +108,44 @@ func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer
 
 func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registerer, started time.Time) {
 	g.api = promql.NewAPI(promql.Options{
-		Queryable: g.store, Exemplars: g.store, Metadata: g.store,
+		Queryable: g.nodes.reader, Exemplars: g.nodes.reader, Metadata: g.nodes.reader,
 		Timeout: f.QueryTimeout, Concurrency: f.QueryConcurrency, MaxSamples: f.QueryMaxSamples, Lookback: f.Lookback,
 		Flags: f.given, Config: f.config.String(), Retention: f.Retention, Started: started,
 		Build: promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
 		TSDB:  g.tsdbStatus,
 		Accelerate: func(below *prom.Engine) prom.QueryEngine {
-			return vector.New(below, scanner{g.store}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Logger: log, Registerer: reg})
+			return vector.New(below, scanner{g.nodes.reader}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Logger: log, Registerer: reg})
 		},
 		Logger: log, Registerer: reg,
 	})
 	g.api.Register(g.mux)
-	g.mux.Handle("/api/v1/read", remote.NewReadHandler(g.store, remote.ReadOptions{Logger: log, Registry: reg}))
-	admin.NewHandler(g.store, admin.Options{Logger: log}).Register(g.mux)
-	g.mux.Handle("/delete", aggregate.NewDeleteHandler(g.store, aggregate.Options{DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log}))
-	g.mux.Handle("/query", aggregate.NewHandler(g.store, aggregate.Options{
+	g.mux.Handle("/api/v1/read", remote.NewReadHandler(g.nodes.reader, remote.ReadOptions{Logger: log, Registry: reg}))
+	admin.NewHandler(administered{g.store, g.nodes.deleter}, admin.Options{Logger: log}).Register(g.mux)
+	g.mux.Handle("/delete", aggregate.NewDeleteHandler(g.nodes.deleter, aggregate.Options{DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log}))
+	g.mux.Handle("/query", aggregate.NewHandler(g.nodes.reader, aggregate.Options{
 		DeviceLabel: f.DeviceLabel, Timeout: f.QueryTimeout, Logger: log, Registerer: reg,
 	}))
 }
 
-// scanner is the store as the vectorised path of PromQL reads it.
-type scanner struct{ *store.Store }
+// scanner is the cluster as the vectorised path of PromQL reads it.
+type scanner struct{ *cluster.Reader }
 
 func (s scanner) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (vector.Selection, error) {
-	sel, err := s.Store.Scan(ctx, mint, maxt, ms...)
+	sel, err := s.Reader.Scan(ctx, mint, maxt, ms...)
 	if err != nil {
 		return nil, err
 	}
 	return sel, nil
+}
+
+// administered is the store to operators, who delete in the whole cluster.
+type administered struct {
+	*store.Store
+	cluster *cluster.Deleter
+}
+
+func (a administered) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (int, error) {
+	return a.cluster.Delete(ctx, mint, maxt, ms...)
 }
 
 // tsdbStatus puts what the store says of itself into Prometheus's words.

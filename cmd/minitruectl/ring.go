@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -25,7 +26,10 @@ type ring struct {
 	Consistency string   `json:"write_consistency"`
 	Nodes       []member `json:"nodes"`
 	Change      *change  `json:"change"`
+	Copying     copying  `json:"copying"`
 	Warnings    []string `json:"warnings"`
+
+	Hints map[string]int64 `json:"hints"`
 }
 
 type member struct {
@@ -38,15 +42,22 @@ type member struct {
 	Gossip     string  `json:"gossip"`
 	Partitions int     `json:"partitions"`
 	Share      float64 `json:"share"`
-	HintBytes  int64   `json:"hint_bytes"`
 }
 
 type change struct {
-	Node  string `json:"node"`
-	State string `json:"state"`
-	Done  int    `json:"partitions_done"`
-	Total int    `json:"partitions_total"`
-	Bytes int64  `json:"bytes"`
+	Node    string   `json:"node"`
+	State   string   `json:"state"`
+	Copies  int      `json:"copies"`
+	Waiting []string `json:"waiting"`
+}
+
+// copying is how far the node that was asked is in copying what it gains.
+type copying struct {
+	Total      int    `json:"total"`
+	Done       int    `json:"done"`
+	Samples    int64  `json:"samples"`
+	Bytes      int64  `json:"bytes"`
+	WaitingFor string `json:"waiting_for"`
 }
 
 // clusterClient asks one node about its cluster.
@@ -57,6 +68,7 @@ func newRing() *cobra.Command {
 	c := group("ring", "Look at a cluster and change it",
 		k.status(),
 		k.change("leave NODE", "Move a node's data to the others, and then let it go", "leave"),
+		k.change("remove NODE", "Take dead nodes out at once and copy nothing: the last resort when more are gone than there are copies to spare", "remove"),
 		k.change("forget NODE", "Take a dead node out: the others make the copies that it had", "forget"),
 		k.set(),
 		newRingKey(),
@@ -176,14 +188,22 @@ func (r *ring) print(w io.Writer) error {
 			name += " *"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%d (%.1f%%)\t%s\t%s\t%s\t%.1f MiB\n",
-			name, m.State, health, m.Partitions, 100*m.Share, m.Zone, m.HTTP, m.Gossip, mebi(m.HintBytes))
+			name, m.State, health, m.Partitions, 100*m.Share, m.Zone, m.HTTP, m.Gossip, mebi(r.Hints[m.ID]))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\nepoch %s, %d copies, write consistency %s; * is the node that answers\n", r.Epoch, r.Replication, r.Consistency)
-	if c := r.Change; c != nil {
-		fmt.Fprintf(w, "%s is %s: %d of %d partitions copied, %.1f MiB\n", c.Node, c.State, c.Done, c.Total, mebi(c.Bytes))
+	if c := r.Change; c != nil && c.Node != "" {
+		fmt.Fprintf(w, "%s is %s; still copying: %s\n", c.Node, c.State, strings.Join(c.Waiting, ", "))
+	} else if c != nil {
+		fmt.Fprintf(w, "there will be %d copies; still copying: %s\n", c.Copies, strings.Join(c.Waiting, ", "))
+	}
+	if c := r.Copying; c.Total > 0 {
+		fmt.Fprintf(w, "this node has copied %d of %d partitions, %d samples, %.1f MiB\n", c.Done, c.Total, c.Samples, mebi(c.Bytes))
+		if c.WaitingFor != "" {
+			fmt.Fprintf(w, "it waits: %s\n", c.WaitingFor)
+		}
 	}
 	for _, text := range r.Warnings {
 		fmt.Fprintln(w, "warning:", text)

@@ -1,0 +1,270 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+	"github.com/minitrue/minitrue/shard/peer"
+)
+
+// DeleteStore deletes on this node.
+type DeleteStore interface {
+	Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
+	DeleteOnce(ctx context.Context, id string, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
+}
+
+// DeleteRecords are what the cluster knows of deletes: each node hears of each.
+type DeleteRecords interface {
+	View() *shard.View
+	Changed() <-chan struct{} // closed when View or Others may have changed
+	Put(records map[string][]byte) error
+	Others() map[string][]byte
+}
+
+// DeleterOptions of a deleter. The zero value is usable.
+type DeleterOptions struct {
+	// Keep is how long a delete is remembered: a node that was away for longer gives back what was deleted. 0 means 30 days.
+	Keep time.Duration
+	// Apply calls its argument when no sample that was asked of a peer before can be stored behind it; nil means at once.
+	Apply func(func() error) error
+
+	Now    func() time.Time // nil means time.Now
+	Logger *slog.Logger     // nil discards
+}
+
+// Deleter deletes in the whole cluster. A delete is a record that all nodes hear of, those that are down when they are back, and that each applies
+// once. Until a node has applied all that another knows of, the two do not answer each other's queries: so
+// what was deleted does not come back from a replica that was away.
+type Deleter struct {
+	o       DeleterOptions
+	store   DeleteStore
+	records DeleteRecords
+	client  *peer.Client
+
+	applying sync.Mutex // held while deletes are applied
+	mu       sync.Mutex // guards applied
+	applied  map[string]deletion
+}
+
+// pathDelete is where nodes are told of a delete without delay.
+const pathDelete = "/peer/v1/delete"
+
+// NewDeleter returns a deleter. Nothing is applied before Run.
+func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o DeleterOptions) *Deleter {
+	if o.Keep == 0 {
+		o.Keep = 30 * 24 * time.Hour
+	}
+	if o.Apply == nil {
+		o.Apply = func(f func() error) error { return f() }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}}
+}
+
+// Delete deletes the samples in [mint, maxt] (ms, inclusive) of the series that the matchers select, on all nodes, and returns how many series had
+// any on this one. When it returns nil no query finds them any more; [series.ErrUnavailable] says that a node which is up did not
+// confirm that: it is deleted all the same, there too before long.
+func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (n int, err error) {
+	v := d.records.View()
+	if v.Alone() {
+		return d.store.Delete(ctx, mint, maxt, ms...)
+	}
+	if len(ms) == 0 || mint > maxt {
+		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
+	}
+	x := deletion{Time: d.o.Now().UnixMilli(), MinTime: mint, MaxTime: maxt}
+	for _, m := range ms {
+		x.Matchers = append(x.Matchers, deleteMatcher{m.Type.String(), m.Name, m.Value})
+	}
+	value, err := json.Marshal(x)
+	if err != nil {
+		return 0, err
+	}
+	key := deletePrefix + uuid.NewString()
+	if err := d.records.Put(map[string][]byte{key: value}); err != nil {
+		return 0, fmt.Errorf("delete: %w: %w", series.ErrUnavailable, err)
+	}
+	if n, err = d.apply(ctx); err != nil {
+		return 0, fmt.Errorf("delete: %w", err)
+	}
+	return n, d.tell(ctx, v, key, value)
+}
+
+// tell has all nodes that are up apply a delete.
+func (d *Deleter) tell(ctx context.Context, v *shard.View, key string, value []byte) error {
+	body, err := json.Marshal(map[string]json.RawMessage{key: value})
+	if err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	errs := make([]error, len(v.Members))
+	for i, m := range v.Members {
+		if i == v.Self || !m.Up {
+			continue
+		}
+		wg.Go(func() {
+			resp, err := d.client.Post(ctx, m, pathDelete, body, nil)
+			if err == nil {
+				err = resp.Body.Close()
+			}
+			if err != nil {
+				errs[i] = fmt.Errorf("node %s has not confirmed the delete: %w", m.Name, err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("delete: %w: %w", series.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Register adds the handler by which other nodes tell of deletes.
+func (d *Deleter) Register(s *peer.Server) {
+	s.Handle(pathDelete, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+		records := map[string]json.RawMessage{}
+		if err == nil {
+			err = json.Unmarshal(body, &records)
+		}
+		if err != nil {
+			http.Error(w, "read deletes: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := d.hear(r.Context(), records); err != nil {
+			d.o.Logger.Warn("could not apply a delete of another node", "peer", peer.Sender(r), "err", err)
+			http.Error(w, err.Error(), statusOf(err))
+		}
+	}))
+}
+
+// hear applies deletes that another node tells of.
+func (d *Deleter) hear(ctx context.Context, told map[string]json.RawMessage) error {
+	known, fresh := d.records.Others(), map[string][]byte{}
+	for key, value := range told {
+		if _, ok := known[key]; ok {
+			continue
+		}
+		if _, err := parseDeletion(key, value); err != nil {
+			return &statusError{http.StatusBadRequest, err.Error()}
+		}
+		fresh[key] = value
+	}
+	if len(fresh) > 0 {
+		if err := d.records.Put(fresh); err != nil {
+			return err
+		}
+	}
+	_, err := d.apply(ctx)
+	return err
+}
+
+// apply applies all deletes that this node knows of and has not applied, and returns how many series had what they delete.
+func (d *Deleter) apply(ctx context.Context) (n int, err error) {
+	d.applying.Lock()
+	defer d.applying.Unlock()
+	records := d.records.Others()
+	d.mu.Lock()
+	for key := range d.applied {
+		if records[key] == nil {
+			delete(d.applied, key) // it is forgotten everywhere
+		}
+	}
+	var due []string
+	for key := range records {
+		if _, ok := d.applied[key]; !ok {
+			due = append(due, key)
+		}
+	}
+	d.mu.Unlock()
+	slices.Sort(due)
+	for _, key := range due {
+		x, err := parseDeletion(key, records[key])
+		if err != nil {
+			d.o.Logger.Error("a delete of the cluster is not understood; this node answers no other until it is: is it older than they are?", "err", err)
+			return n, err
+		}
+		err = d.o.Apply(func() error {
+			k, err := d.store.DeleteOnce(ctx, key, x.MinTime, x.MaxTime, x.ms...)
+			if err == nil {
+				n += k
+				d.mu.Lock()
+				d.applied[key] = x
+				d.mu.Unlock()
+			}
+			return err
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// Run applies what this node hears of, and forgets what is old, until the context ends.
+func (d *Deleter) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		changed := d.records.Changed()
+		if _, err := d.apply(ctx); err != nil && ctx.Err() == nil {
+			d.o.Logger.Warn("deletes could not be applied yet", "err", err)
+		}
+		d.forget()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changed:
+		case <-tick.C:
+		}
+	}
+}
+
+// forget takes back what is too old.
+func (d *Deleter) forget() {
+	before := d.o.Now().Add(-d.o.Keep).UnixMilli()
+	old := map[string][]byte{}
+	d.mu.Lock()
+	for key, x := range d.applied {
+		if x.Time < before {
+			old[key] = nil
+		}
+	}
+	d.mu.Unlock()
+	if len(old) == 0 {
+		return
+	}
+	if err := d.records.Put(old); err != nil {
+		d.o.Logger.Warn("old deletes could not be forgotten", "err", err)
+	}
+}
+
+// Digest is the digest of the deletes that this node has applied.
+func (d *Deleter) Digest() series.Digest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var sum series.Digest
+	for key := range d.applied {
+		id := series.HashKey([]byte(key))
+		sum = sum.Plus(series.Digest{Hi: id.Hi, Lo: id.Lo})
+	}
+	return sum
+}

@@ -1,0 +1,28 @@
+// Package cluster makes many nodes answer as one: [Writer] gives every series to the nodes that keep it, and [Reader] asks
+// so many of them that each acknowledged sample is seen. Every node does both for whoever asks it; there is no leader. A
+// node that is alone takes the same way, which then leads to its own storage at once.
+//
+// # Writing
+//
+//	                                        ┌─▶ Local.Append, when this node is one of them
+//	batch ─▶ split by partition ─▶ encode ──┼─▶ POST /peer/v1/write ─▶ AcceptHandler ─▶ its Local
+//	                               once     └─▶ a hint, when the node is down, fails or is too slow
+//
+// Partitions with the same writers share a route, and what takes a route is encoded once, as a part of a remote_write 1.0
+// body: a series keeps the bytes of its key. Nodes that get the same parts share the compressed body, too. What is
+// sent is a copy: it may go on after the append has returned, in bounded memory.
+//
+// A write is acknowledged when enough of the owners, and during a change of the ring enough of the next owners as well, have
+// stored it ([Consistency]); else it fails with [series.ErrUnavailable], at the moment when that is certain, and the sender tries again.
+// Storing twice is storing once. A node that missed an acknowledged write gets a hint, which is never counted.
+//
+// A series that a node rejects is not stored there, and that is all, as long as enough others store it. It is rejected
+// as a whole when enough nodes have answered and too few of those that may still answer could store it: so a
+// replica whose series are at their limit neither stops the others nor hides that it is full.
+//
+// # Reading
+//
+// A partition is read from as many owners as it takes to meet each acknowledged write; where the digests of older windows are
+// equal, one replica's data is enough. What replicas answer is merged by the rule of package chunk. A node that is slow or
+// fails is replaced by another owner; when there is none left the query is unavailable, or partial for those who allow it.
+package cluster

@@ -1,0 +1,257 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+)
+
+// shipment is one batch on its way to the nodes of one view.
+type shipment struct {
+	w       *Writer
+	v       *shard.View
+	c       Consistency
+	restart bool // when the ring has changed, the batch shall be sent anew
+
+	mu       sync.Mutex // guards the fields below, and the parcels
+	s        *split     // nil when the batch is the caller's again
+	open     int        // parcels that are not decided
+	rejects  map[int32]*rejects
+	failures map[int]error // of nodes, the first of each
+	missed   []missed      // what nodes have missed so far
+	over     bool          // it is decided
+	err      error         // how
+	decided  chan struct{} // closed when it is
+}
+
+// rejects is who did not store a series that it was sent, and why.
+type rejects struct {
+	by             nodes
+	reason, detail string
+}
+
+// missed is a delivery that a node did not get. It holds the body.
+type missed struct {
+	lane *lane
+	body *body
+}
+
+// ship sends a batch to the nodes of a view, and waits until enough of them have stored it. errMoved: another view is
+// known by now, and restart was asked for.
+func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, restart bool) error {
+	rs := w.routesOf(v.Ring)
+	s := splits.Get().(*split)
+	defer s.release()
+	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
+	if err := s.encode(b, rs); err != nil {
+		return err
+	}
+	s.address(len(v.Members), v.Self)
+	sh := &shipment{w: w, v: v, c: w.Consistency(), restart: restart, s: s, failures: map[int]error{}, decided: make(chan struct{})}
+	defer sh.end()
+	if err := sh.begin(); err != nil {
+		return err
+	}
+	sh.send()
+	if err := sh.keep(ctx, s.ownBatch(b, rs, v.Self)); err != nil {
+		return err
+	}
+	select {
+	case <-sh.decided:
+	case <-ctx.Done():
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		if !sh.over {
+			sh.decide(ctx.Err())
+		}
+		return sh.err
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.err == nil {
+		sh.reject(b)
+	}
+	return sh.err
+}
+
+// routesOf returns the routes of a ring, which are made once.
+func (w *Writer) routesOf(r *shard.Ring) *routes {
+	rs := w.routes.Load()
+	if rs == nil || rs.ring != r {
+		rs = newRoutes(r)
+		w.routes.Store(rs)
+	}
+	return rs
+}
+
+// begin counts on those who are up. An error means that they are too few; nothing has been sent.
+func (sh *shipment) begin() error {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for j := range sh.s.parcels {
+		if sh.s.parcels[j].route != nil {
+			sh.open++
+		}
+	}
+	for n, list := range sh.s.byNode {
+		if len(list) > 0 && !sh.v.Members[n].Up {
+			sh.mark(n, list, errDown)
+		}
+	}
+	for j := range sh.s.parcels { // also those of which nobody is down, and nobody is there
+		sh.judge(&sh.s.parcels[j])
+	}
+	if sh.open == 0 && !sh.over {
+		sh.decide(nil)
+	}
+	return sh.err
+}
+
+var errDown = errors.New("down")
+
+// send starts to send what other nodes get.
+func (sh *shipment) send() {
+	byNode, all := sh.s.pack()
+	for n, ds := range byNode {
+		if len(ds) == 0 {
+			continue
+		}
+		m := sh.v.Members[n]
+		l := sh.w.lane(m)
+		for _, d := range ds {
+			d.body.hold()
+			switch {
+			case !m.Up:
+				sh.miss(l, n, d, errDown)
+			case !l.take(len(d.body.b)):
+				sh.miss(l, n, d, errQueue)
+			default:
+				sh.w.sends.Go(func() { sh.deliver(l, n, m, d) })
+			}
+		}
+	}
+	for _, b := range all {
+		b.release()
+	}
+}
+
+// deliver sends a body to a node and notes what comes of it.
+func (sh *shipment) deliver(l *lane, n int, m shard.Member, d delivery) {
+	rejected, err := l.post(m, d.body)
+	l.give(len(d.body.b))
+	if err != nil {
+		d.body.spoiled.Store(true) // the connection may not have let go of it
+		sh.miss(l, n, d, err)
+		return
+	}
+	l.samples.Add(float64(d.body.samples))
+	l.bytes.Add(float64(len(d.body.b)))
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	d.body.release()
+	if sh.s != nil {
+		sh.ack(n, d.parcels, rejected)
+	}
+}
+
+// miss notes that a node did not store a body, which the node gets later if the batch is acknowledged without it.
+func (sh *shipment) miss(l *lane, n int, d delivery, err error) {
+	l.failed(err)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.missed = append(sh.missed, missed{l, d.body})
+	if sh.s != nil {
+		if isMoved(err) && sh.restart && !sh.over && sh.w.members.View().Ring.Epoch() != sh.v.Ring.Epoch() {
+			sh.decide(errMoved)
+		}
+		sh.fail(n, d.parcels, err)
+	}
+	if sh.over {
+		sh.hint()
+	}
+}
+
+// keep stores what this node is to store, and waits for it even when enough others are done: the memory is the caller's. The error
+// is that of a batch which nobody else can answer for.
+func (sh *shipment) keep(ctx context.Context, own *series.Batch) error {
+	if own == nil || sh.failed() {
+		return nil
+	}
+	err := sh.w.local.Append(ctx, own)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	var parcels []int32
+	for j := range sh.s.parcels {
+		if p := &sh.s.parcels[j]; p.route != nil && p.route.has(sh.v.Self) {
+			parcels = append(parcels, int32(j))
+		}
+	}
+	if err == nil {
+		rejected := rejectedIn(own, sh.w.o.Limits)
+		for i := range rejected {
+			rejected[i].Series = int(sh.s.localOf[rejected[i].Series])
+		}
+		sh.note(sh.v.Self, parcels, rejected)
+		return nil
+	}
+	if len(sh.s.order) == 0 { // it is all metadata
+		return err
+	}
+	sh.w.lane(sh.v.Members[sh.v.Self]).failed(err)
+	sh.fail(sh.v.Self, parcels, err)
+	return nil
+}
+
+// failed says whether the batch cannot be acknowledged any more.
+func (sh *shipment) failed() bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.over && sh.err != nil
+}
+
+// end gives the batch's memory back. Who is not done yet finds that nobody waits.
+func (sh *shipment) end() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.s = nil
+	if !sh.over { // a panic, or an error before anything was sent
+		sh.decide(errors.New("given up"))
+	}
+}
+
+// reject marks in the caller's batch what too few nodes would store.
+func (sh *shipment) reject(b *series.Batch) {
+	var all []int32
+	for i, r := range sh.rejects {
+		if r.reason != "" && sh.refused(i) {
+			all = append(all, i)
+		}
+	}
+	slices.Sort(all)
+	for _, i := range all {
+		r := sh.rejects[i]
+		b.Reject(int(i), r.reason, fmt.Errorf("series %d: %s", i+1, r.detail))
+	}
+}
+
+// unavailable is the error of a batch of which too few nodes can store a parcel.
+func (sh *shipment) unavailable(p *parcel) error {
+	if len(p.route.writers) == 0 {
+		return fmt.Errorf("%w: no node owns the series: this one is in no cluster yet, or all are still joining", series.ErrUnavailable)
+	}
+	var missing []string
+	for n, err := range sh.failures {
+		if p.failed.has(n) {
+			missing = append(missing, fmt.Sprintf("%s (%v)", nameOf(sh.v, n), err))
+		}
+	}
+	slices.Sort(missing)
+	return fmt.Errorf("%w: %d of %d replicas can store the series, too few for consistency %v; missing: %s", series.ErrUnavailable,
+		len(p.route.writers)-len(missing), len(p.route.writers), sh.c, strings.Join(missing, ", "))
+}

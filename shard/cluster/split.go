@@ -1,0 +1,240 @@
+package cluster
+
+import (
+	"slices"
+	"sort"
+	"sync"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+)
+
+// split is how one batch is divided among nodes. Its memory is used again by another batch.
+type split struct {
+	keys    [][]byte // of the series, as they are sent
+	route   []int32  // of the series, by index in routes.all; none: it is not sent
+	order   []int32  // the series that are sent, those of one route beside each other
+	starts  []int32  // where the series of a route start in order
+	parcels []parcel
+	pieces  []int32   // the series in all parcels, one after another
+	plain   []byte    // the encoded parcels, one after another
+	more    []byte    // exemplars and histograms of the series at hand
+	byNode  [][]int32 // the parcels that each node gets
+	gather  []byte
+
+	local   series.Batch // what this node stores
+	localOf []int32      // its series' indexes in the batch
+}
+
+const none = -1
+
+// parcel is encoded series of one route, or metadata, which has none. Guarded by the shipment's mutex while it is under way.
+type parcel struct {
+	route      *route // nil: nobody waits for it
+	from, to   int    // in split.plain
+	first, end int    // in split.pieces
+	samples    int
+
+	acked, failed nodes   // who has answered, and who will not
+	rejected      []int32 // series that some of them did not store
+	done          bool
+}
+
+const (
+	parcelBytes = 4 << 20 // a parcel is closed when it is larger
+	bodyBytes   = 8 << 20 // and so is a body, before it is compressed
+
+	// What one piece of a series may have, so that a body stays far below what a node accepts.
+	pieceSamples    = 200_000
+	pieceExemplars  = 10_000
+	pieceHistograms = 1_000
+)
+
+var splits = sync.Pool{New: func() any { return new(split) }}
+
+// maxKept is how much memory a split may leave to the next one.
+const maxKept = 16 << 20
+
+func (s *split) release() {
+	s.local = series.Batch{Series: s.local.Series[:0], Histograms: s.local.Histograms[:0], Exemplars: s.local.Exemplars[:0]}
+	clear(s.keys)
+	clear(s.parcels)
+	clear(s.local.Series[:cap(s.local.Series)])
+	clear(s.local.Histograms[:cap(s.local.Histograms)])
+	clear(s.local.Exemplars[:cap(s.local.Exemplars)])
+	if cap(s.plain)+cap(s.gather)+cap(s.more)+32*cap(s.keys) <= maxKept {
+		splits.Put(s)
+	}
+}
+
+// place finds the route of every series, and rejects those that can have none.
+func (s *split) place(b *series.Batch, rs *routes, deviceLabel string, lim series.Limits) {
+	n := len(b.Series)
+	s.keys, s.route = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.route[:0], n)[:n]
+	s.starts = slices.Grow(s.starts[:0], len(rs.all)+1)[:len(rs.all)+1]
+	clear(s.starts)
+	h, x := 0, 0 // the next histogram and exemplar
+	for i := range b.Series {
+		e := &b.Series[i]
+		h0, x0 := h, x
+		for ; h < len(b.Histograms) && b.Histograms[h].Series <= i; h++ {
+		}
+		for ; x < len(b.Exemplars) && b.Exemplars[x].Series <= i; x++ {
+		}
+		s.route[i] = none
+		if e.Bad || e.Count == 0 && h == h0 && x == x0 {
+			continue
+		}
+		key := e.Key
+		name, device, good := look(key, deviceLabel)
+		if !good {
+			if key = tidy(b, i, lim); key == nil {
+				continue
+			}
+			name, device, _ = look(key, deviceLabel)
+		}
+		s.keys[i] = key
+		if name != nil && device != nil { // the other labels do not matter
+			s.more = append(append(s.more[:0], name...), device...)
+			key = s.more
+		}
+		r := rs.of[shard.PartitionOfKey(key, deviceLabel)]
+		s.route[i] = int32(r)
+		s.starts[r+1]++
+	}
+	s.sort()
+}
+
+// sort puts the series that are sent in the order of their routes.
+func (s *split) sort() {
+	for r := 1; r < len(s.starts); r++ {
+		s.starts[r] += s.starts[r-1]
+	}
+	n := int(s.starts[len(s.starts)-1])
+	s.order = slices.Grow(s.order[:0], n)[:n]
+	for i, r := range s.route {
+		if r != none {
+			s.order[s.starts[r]] = int32(i)
+			s.starts[r]++
+		}
+	}
+}
+
+// encode fills the parcels.
+func (s *split) encode(b *series.Batch, rs *routes) error {
+	s.parcels, s.pieces, s.plain = s.parcels[:0], s.pieces[:0], s.plain[:0]
+	if len(b.Metadata) > 0 {
+		s.open(nil)
+		for i := range b.Metadata {
+			var err error
+			if s.plain, err = appendMetadata(s.plain, &b.Metadata[i]); err != nil {
+				return err
+			}
+		}
+		s.close()
+	}
+	last := int32(none)
+	for _, i := range s.order {
+		if r := s.route[i]; r != last || len(s.plain)-s.parcels[len(s.parcels)-1].from >= parcelBytes {
+			if last != none {
+				s.close()
+			}
+			s.open(&rs.all[r])
+			last = r
+		}
+		if err := s.encodeSeries(b, int(i)); err != nil {
+			return err
+		}
+	}
+	if last != none {
+		s.close()
+	}
+	return nil
+}
+
+func (s *split) open(r *route) {
+	s.parcels = append(s.parcels, parcel{route: r, from: len(s.plain), first: len(s.pieces)})
+}
+
+func (s *split) close() {
+	p := &s.parcels[len(s.parcels)-1]
+	p.to, p.end = len(s.plain), len(s.pieces)
+}
+
+// encodeSeries appends a series to the open parcel: one piece, unless it is very large.
+func (s *split) encodeSeries(b *series.Batch, i int) error {
+	e := &b.Series[i]
+	samples := b.Samples[e.First : e.First+e.Count]
+	if len(b.Histograms)+len(b.Exemplars) == 0 && len(samples) <= pieceSamples {
+		s.piece(i, samples, nil, 0)
+		return nil
+	}
+	hs := run(b.Histograms, i, func(h *series.Histogram) int { return h.Series })
+	xs := run(b.Exemplars, i, func(x *series.Exemplar) int { return x.Series })
+	for len(samples)+len(hs)+len(xs) > 0 {
+		var ss []series.Sample
+		var h []series.Histogram
+		var x []series.Exemplar
+		ss, samples = cut(samples, pieceSamples)
+		h, hs = cut(hs, pieceHistograms)
+		x, xs = cut(xs, pieceExemplars)
+		more, err := s.more[:0], error(nil)
+		for j := range x {
+			more = appendExemplar(more, &x[j])
+		}
+		for j := range h {
+			if more, err = appendHistogram(more, &h[j]); err != nil {
+				return err
+			}
+		}
+		s.more = more
+		s.piece(i, ss, more, len(h))
+		if p := &s.parcels[len(s.parcels)-1]; len(s.plain)-p.from >= parcelBytes && len(samples)+len(hs)+len(xs) > 0 {
+			r := p.route
+			s.close()
+			s.open(r)
+		}
+	}
+	return nil
+}
+
+func (s *split) piece(i int, samples []series.Sample, more []byte, histograms int) {
+	s.plain = appendSeries(s.plain, s.keys[i], samples, more)
+	s.pieces = append(s.pieces, int32(i))
+	s.parcels[len(s.parcels)-1].samples += len(samples) + histograms
+}
+
+// run is the part of a list, in the order of series, that is of series i.
+func run[T any](list []T, i int, of func(*T) int) []T {
+	from := sort.Search(len(list), func(j int) bool { return of(&list[j]) >= i })
+	n := sort.Search(len(list)-from, func(j int) bool { return of(&list[from+j]) > i })
+	return list[from : from+n]
+}
+
+func cut[T any](list []T, n int) (first, rest []T) {
+	n = min(n, len(list))
+	return list[:n], list[n:]
+}
+
+// address lists for each of n nodes the parcels that it gets. self's come to it by another way.
+func (s *split) address(n, self int) {
+	s.byNode = slices.Grow(s.byNode[:0], n)[:n]
+	for i := range s.byNode {
+		s.byNode[i] = s.byNode[i][:0]
+	}
+	for j := range s.parcels {
+		p := &s.parcels[j]
+		if p.route == nil {
+			for i := range s.byNode {
+				s.byNode[i] = append(s.byNode[i], int32(j))
+			}
+			continue
+		}
+		for _, w := range p.route.writers {
+			s.byNode[w] = append(s.byNode[w], int32(j))
+		}
+	}
+	if self >= 0 {
+		s.byNode[self] = s.byNode[self][:0]
+	}
+}

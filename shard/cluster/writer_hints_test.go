@@ -1,0 +1,148 @@
+package cluster
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+	"github.com/minitrue/minitrue/shard/hint"
+)
+
+// until waits for something that happens elsewhere.
+func until(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: ", what)
+		}
+	}
+}
+
+// runHints runs until the test is over.
+func runHints(t *testing.T, w *Writer) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- w.RunHints(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+var threeActive = []shard.State{shard.Active, shard.Active, shard.Active}
+
+// A node is away, on real disks, and gets what it missed when it is back.
+func TestHintsReplayed(t *testing.T) {
+	kept, err := hint.Open(t.TempDir(), hint.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.Close()
+	w := newWriteWorld(t, 3, 3, WriterOptions{HintEvery: time.Millisecond})
+	w.writer.hints = kept
+	w.ring(t, 3, threeActive, []int{2})
+	b := simple(40)
+	for range 3 {
+		if err := w.writer.Append(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.settle()
+	runHints(t, w.writer)
+	if kept.Pending("n2") == 0 || len(w.nodes[2].memory.samples) > 0 {
+		t.Error("nothing is kept, or it is not down")
+	}
+	w.ring(t, 3, threeActive, nil)
+	until(t, "the hints are replayed", func() bool { return kept.Pending("n2") == 0 })
+	if got := len(w.nodes[2].memory.samples); got != 40 {
+		t.Errorf("it has %d series", got)
+	}
+	l := w.writer.lane(w.nodes[0].View().Members[2])
+	until(t, "they are counted", func() bool { return testutil.ToFloat64(l.replayed) == 3 })
+	if testutil.ToFloat64(l.hinted) != 3 {
+		t.Errorf("%v were kept", testutil.ToFloat64(l.hinted))
+	}
+}
+
+func TestHintsOfNodesThatLeft(t *testing.T) {
+	w := newWriteWorld(t, 3, 3, WriterOptions{HintEvery: time.Millisecond})
+	if err := w.hints.Append("gone", hint.Hint{Body: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	v := *w.nodes[0].View()
+	v.Self = -1 // who is in no cluster knows nothing of who has left it
+	w.nodes[0].p.Store(&v)
+	if _, known := w.writer.member("gone"); !known {
+		t.Error("a node that is in no cluster knows who has left")
+	}
+	w.ring(t, 3, threeActive, nil)
+	runHints(t, w.writer)
+	until(t, "they are dropped", func() bool { return len(w.hints.Peers()) == 0 })
+}
+
+// What a node missed belongs to others by the time it is back: those get it, but for what was deleted.
+func TestHintsOfPartitionsThatMoved(t *testing.T) {
+	var deletedAfter int64
+	w := newWriteWorld(t, 3, 1, WriterOptions{Decode: decodeProto, Deleted: func(_ context.Context, b *series.Batch, written int64) error {
+		deletedAfter = written
+		b.Series[0].Bad = true // all of it was deleted
+		return nil
+	}})
+	b := simple(60)
+	s := &split{}
+	body := divide(t, s, b, w.writer.routesOf(mustRing(t, 1, 1)), 1)[0][0].body
+	// Node 2 shall have all 60 series, of which by the ring of the others it has some alone.
+	w.nodes[2].p.Store(w.view(t, 2, 1, []shard.State{shard.Active, shard.Leaving, shard.Active}, nil))
+	if err := w.writer.resend(context.Background(), "n2", hint.Hint{Time: 42, Body: body.b}); err != nil {
+		t.Fatal(err)
+	}
+	if deletedAfter != 42 {
+		t.Errorf("deletes after %d are honoured", deletedAfter)
+	}
+	for i, e := range b.Series {
+		n := w.nodes[0].View().Ring.Writers(shard.PartitionOfKey(e.Key, "device_id"))[0]
+		if got := len(w.nodes[n].memory.samples[string(e.Key)]); got != min(i, 1) {
+			t.Fatalf("node %d has %d samples of series %d", n, got, i)
+		}
+	}
+	w.writer.o.Decode = nil
+	if err := w.writer.resend(context.Background(), "n2", hint.Hint{Body: body.b}); !isMoved(err) {
+		t.Errorf("without a decoder: %v", err)
+	}
+}
+
+func TestResend(t *testing.T) {
+	rows := []struct {
+		name   string
+		answer func(http.ResponseWriter, *http.Request) bool
+		kept   bool
+		lost   float64
+	}{
+		{"stored", nil, false, 0},
+		{"busy", refuse(503), true, 0},
+		{"no entry", refuse(401), true, 0},
+		{"cannot be read", refuse(400), false, 1},
+		{"too large", refuse(413), false, 1},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWriteWorld(t, 2, 2, WriterOptions{})
+			w.nodes[1].before = row.answer
+			body := divide(t, &split{}, simple(3), w.writer.routesOf(w.nodes[0].View().Ring), 2)[1][0].body
+			err := w.writer.resend(context.Background(), "n1", hint.Hint{Body: body.b})
+			if (err != nil) != row.kept {
+				t.Errorf("error %v", err)
+			}
+			if got := testutil.ToFloat64(w.writer.lane(w.nodes[0].View().Members[1]).lost); got != row.lost {
+				t.Errorf("%v are counted as dropped", got)
+			}
+		})
+	}
+}

@@ -1,0 +1,223 @@
+package hint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/minitrue/minitrue/chunk/disk"
+)
+
+// segmentBytes is how large a segment gets before the next one is begun.
+const segmentBytes = 8 << 20
+
+// queue is the hints of one peer, oldest first.
+//
+// Lock order: replaying, then mu.
+type queue struct {
+	s    *Store
+	peer string
+	dir  string
+
+	replaying sync.Mutex // held by a Replay
+
+	mu       sync.Mutex // guards the fields below
+	segments []segment
+	sent     int64     // bytes of the first segment that need not be sent any more
+	file     disk.File // the last segment's, open for writing; nil when a new one must be begun
+	made     bool      // the folder is there
+	fresh    bool      // a file was made since the folder was synced
+	dirty    bool      // file has been written since it was synced
+	gone     bool      // forgotten, or closed
+	next     uint64    // number of the next segment
+	buf      []byte
+}
+
+type segment struct {
+	number uint64
+	size   int64     // bytes that are good, as far as is known
+	newest time.Time // when the last hint was appended
+}
+
+// errGone: the queue is no longer the store's.
+var errGone = errors.New("the queue is gone")
+
+func (q *queue) path(n uint64) string { return filepath.Join(q.dir, fmt.Sprintf("%012d.hint", n)) }
+
+// load finds the segments of an earlier process.
+func (q *queue) load() error {
+	entries, err := os.ReadDir(q.dir)
+	if err != nil {
+		return err
+	}
+	q.made, q.next = true, 1
+	for _, e := range entries { // sorted by name
+		base, ok := strings.CutSuffix(e.Name(), ".hint")
+		n, err := strconv.ParseUint(base, 10, 64)
+		if !ok || err != nil || len(base) != 12 {
+			continue
+		}
+		st, err := e.Info()
+		if err != nil {
+			return err
+		}
+		q.next = n + 1
+		q.segments = append(q.segments, segment{n, st.Size(), st.ModTime()})
+		q.s.total.Add(st.Size())
+	}
+	return nil
+}
+
+// append writes a hint whose room is reserved.
+func (q *queue) append(h Hint) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.gone {
+		return errGone
+	}
+	if err := q.begin(); err != nil {
+		return err
+	}
+	last := &q.segments[len(q.segments)-1]
+	q.buf = appendFrame(q.buf[:0], h)
+	if _, err := q.file.Write(q.buf); err != nil {
+		// The next hint goes to a new file: what is in this one behind its size is not known.
+		return errors.Join(err, q.file.Truncate(last.size), q.seal())
+	}
+	last.size += int64(len(q.buf))
+	last.newest = q.s.o.Now()
+	q.dirty = true
+	if cap(q.buf) > 4<<20 {
+		q.buf = nil
+	}
+	if last.size >= segmentBytes {
+		if err := q.seal(); err != nil { // the hint is there, though a power cut may take it
+			q.s.o.Logger.Warn("a file of hints could not be closed", "peer", q.peer, "err", err)
+		}
+	}
+	return nil
+}
+
+// begin sees to it that a file is open.
+func (q *queue) begin() error {
+	if q.file != nil {
+		return nil
+	}
+	if !q.made {
+		if err := disk.MkdirAll(q.s.o.FS, q.dir); err != nil {
+			return err
+		}
+		q.made = true
+	}
+	n := max(q.next, 1)
+	f, err := q.s.o.FS.Create(q.path(n))
+	if err != nil {
+		return err
+	}
+	q.next, q.file, q.fresh = n+1, f, true
+	q.segments = append(q.segments, segment{number: n, newest: q.s.o.Now()})
+	return nil
+}
+
+// seal ends the open segment.
+func (q *queue) seal() error {
+	if q.file == nil {
+		return nil
+	}
+	err := errors.Join(q.flush(), q.file.Close())
+	q.file = nil
+	return err
+}
+
+func (q *queue) flush() error {
+	if q.dirty {
+		if err := q.file.Sync(); err != nil {
+			return err
+		}
+		q.dirty = false
+	}
+	if q.fresh {
+		if err := q.s.o.FS.SyncDir(q.dir); err != nil {
+			return err
+		}
+		q.fresh = false
+	}
+	return nil
+}
+
+func (q *queue) sync() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.file == nil {
+		return nil
+	}
+	return q.flush()
+}
+
+func (q *queue) pending() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := -q.sent
+	for _, s := range q.segments {
+		n += s.size
+	}
+	return n
+}
+
+// drop removes the first segment, whatever of it was sent.
+func (q *queue) drop() error {
+	if len(q.segments) == 1 {
+		if err := q.seal(); err != nil {
+			q.s.o.Logger.Warn("a file of hints could not be closed", "peer", q.peer, "err", err)
+		}
+	}
+	first := q.segments[0]
+	if err := q.s.o.FS.Remove(q.path(first.number)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	q.s.total.Add(-first.size)
+	q.segments = slices.Delete(q.segments, 0, 1)
+	q.sent = 0
+	return nil
+}
+
+// expire drops segments whose newest hint was appended before a time.
+func (q *queue) expire(before time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for !q.gone && len(q.segments) > 0 && q.segments[0].newest.Before(before) {
+		lost := q.segments[0].size - q.sent
+		if err := q.drop(); err != nil {
+			q.s.o.Logger.Error("old hints could not be removed", "peer", q.peer, "err", err)
+			return
+		}
+		q.s.dropped.WithLabelValues(dropOld).Add(float64(lost))
+		q.s.o.Logger.Warn("dropped hints that got too old", "peer", q.peer, "bytes", lost, "max_age", q.s.o.MaxAge)
+	}
+}
+
+// forget removes everything.
+func (q *queue) forget() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gone = true
+	err := q.seal()
+	for _, s := range q.segments {
+		q.s.total.Add(-s.size)
+	}
+	q.segments, q.sent = nil, 0
+	return errors.Join(err, disk.RemoveAll(q.s.o.FS, q.dir))
+}
+
+func (q *queue) close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.gone = true
+	return q.seal()
+}

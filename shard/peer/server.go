@@ -1,0 +1,124 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// ServerOptions of a server. The zero value is usable.
+type ServerOptions struct {
+	Secret     []byte                // what all nodes share; nil means that anybody who reaches the port is believed
+	Epoch      func() uint64         // of this node's ring; nil means 0
+	Deletes    func() uint64         // a digest of the deletes that this node has applied; nil means 0
+	Now        func() time.Time      // nil means time.Now
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: the metrics count unseen
+}
+
+func (o ServerOptions) withDefaults() ServerOptions {
+	if o.Epoch == nil {
+		o.Epoch = func() uint64 { return 0 }
+	}
+	if o.Deletes == nil {
+		o.Deletes = func() uint64 { return 0 }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Server lets the requests of peers, and nobody else's, through to handlers. It is an [http.Handler].
+type Server struct {
+	o        ServerOptions
+	mux      *http.ServeMux
+	refused  *prometheus.CounterVec
+	lastLine atomic.Int64 // when a stranger was last logged, Unix ns
+}
+
+// NewServer returns a server without handlers.
+func NewServer(o ServerOptions) *Server {
+	s := &Server{o: o.withDefaults(), mux: http.NewServeMux()}
+	s.refused = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "minitrue_peer_refused_requests_total",
+		Help: "Requests on the peer port that were refused before anybody looked into them, by reason.",
+	}, []string{"reason"})
+	return s
+}
+
+// Handle adds a handler that answers peers whatever their ring is.
+func (s *Server) Handle(path string, h http.Handler) { s.mux.Handle(path, h) }
+
+// HandleCurrent adds a handler that answers only peers whose ring is this node's and who have applied the same deletes; others get
+// a 409, which is [ErrStale].
+func (s *Server) HandleCurrent(path string, h http.Handler) {
+	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		theirs, ok := Epoch(r)
+		if ours := s.o.Epoch(); !ok || theirs != ours {
+			s.refused.WithLabelValues("epoch").Inc()
+			RefuseStale(w, fmt.Sprintf("the request is for the ring %016x, this node knows %016x", theirs, ours))
+			return
+		}
+		if theirs, ours := deletes(r), s.o.Deletes(); theirs != ours {
+			s.refused.WithLabelValues("deletes").Inc()
+			RefuseStale(w, "one of the nodes has not yet heard of a delete that the other has applied")
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(headerProtocol, strconv.Itoa(Protocol))
+	if err := s.admit(r); err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	w.Header().Set(headerEpoch, formatEpoch(s.o.Epoch()))
+	if s.o.Secret != nil {
+		w.Header().Set(headerAuth, prove(s.o.Secret, r.Header.Get(headerNonce)))
+	}
+	s.mux.ServeHTTP(w, r)
+}
+
+// admit says whether a request is a peer's.
+func (s *Server) admit(r *http.Request) error {
+	switch version := r.Header.Get(headerProtocol); version {
+	case strconv.Itoa(Protocol):
+	case "":
+		return &refusal{http.StatusBadRequest, "stranger", "this port is for the nodes of a cluster, and the request is from none"}
+	default:
+		return &refusal{http.StatusHTTPVersionNotSupported, "version",
+			fmt.Sprintf("this node speaks version %d of the peer protocol and the sender version %.20q: upgrade the older of the two", Protocol, version)}
+	}
+	if s.o.Secret == nil {
+		return nil
+	}
+	return authenticate(r, s.o.Secret, s.o.Now())
+}
+
+// refuse answers somebody who is not let in. One line a second is enough to see that there are strangers.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var no *refusal
+	if !errors.As(err, &no) {
+		no = &refusal{http.StatusInternalServerError, "error", err.Error()}
+	}
+	s.refused.WithLabelValues(no.reason).Inc()
+	now, last := s.o.Now().UnixNano(), s.lastLine.Load()
+	if now-last >= int64(time.Second) && s.lastLine.CompareAndSwap(last, now) {
+		s.o.Logger.Warn("refused a request on the peer port", "peer", Sender(r), "from", r.RemoteAddr, "path", r.URL.Path, "reason", no.reason, "err", no.text)
+	}
+	http.Error(w, no.text, no.code)
+}
