@@ -10,7 +10,7 @@ import (
 	"github.com/minitrue/minitrue/shard"
 )
 
-// sliceWindows is how many windows the digests of a block are made of at a time: sixteen days, in 12 MB.
+// sliceWindows is how many windows the digests of a block are made of at a time: sixteen days, in up to 12 MB.
 const sliceWindows = 192
 
 // digestMaker goes through a block from slice to slice of time, since the digests of years may be too many to add them up all at
@@ -18,10 +18,10 @@ const sliceWindows = 192
 type digestMaker struct {
 	b     *Block
 	raw   []byte
-	sums  []series.Digest // by window of the slice, then partition
-	first int64           // window of the slice
-	next  int64           // the earliest time beyond the slice
-	more  bool            // there is one
+	sums  [sliceWindows]*[shard.Partitions]series.Digest // by window of the slice
+	first int64                                          // window of the slice
+	next  int64                                          // the earliest time beyond the slice
+	more  bool                                           // there is one
 
 	digester chunk.Digester
 	rows     []Row
@@ -29,21 +29,29 @@ type digestMaker struct {
 }
 
 func (m *digestMaker) run(ctx context.Context) error {
-	m.sums = make([]series.Digest, sliceWindows*shard.Partitions)
 	m.next, m.more = m.b.meta.MinTime, true
 	for m.more {
 		m.first, m.more = chunk.Window(m.next), false
 		if err := m.slice(ctx); err != nil {
 			return err
 		}
-		for i, sum := range m.sums {
-			if !sum.IsZero() {
-				m.raw = appendDigest(m.raw, digest{m.first + int64(i/shard.Partitions), uint16(i % shard.Partitions), sum})
+		for i, sums := range m.sums {
+			if sums != nil {
+				m.take(m.first+int64(i), sums)
 			}
 		}
-		clear(m.sums)
 	}
 	return nil
+}
+
+// take takes over what was added up of a window.
+func (m *digestMaker) take(window int64, sums *[shard.Partitions]series.Digest) {
+	for p, sum := range sums {
+		if !sum.IsZero() {
+			m.raw = appendDigest(m.raw, digest{window, uint16(p), sum})
+		}
+	}
+	clear(sums[:])
 }
 
 // slice adds up the digests of one slice.
@@ -95,8 +103,12 @@ func (m *digestMaker) series(ord uint32, mint, maxt int64) error {
 			m.b.forget()
 		}
 		err = m.digester.Chunk(id, c, mint, maxt, func(w int64, sum series.Digest) {
-			i := (w-m.first)*shard.Partitions + int64(partition)
-			m.sums[i] = m.sums[i].Plus(sum)
+			sums := m.sums[w-m.first]
+			if sums == nil {
+				sums = new([shard.Partitions]series.Digest)
+				m.sums[w-m.first] = sums
+			}
+			sums[partition] = sums[partition].Plus(sum)
 		})
 		if err != nil {
 			return m.b.corrupt(ChunksFile, fmt.Errorf("row %d: %w", r.Num, err))

@@ -22,12 +22,11 @@ func (m *Memtable) AppendHistogram(ref Ref, h series.Histogram) error {
 	p := m.makePage(ref)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := m.registry.series.at(uint32(ref))
-	m.note(chunk.Window(h.T), a.partition)
+	m.note(chunk.Window(h.T), m.registry.Partition(ref))
 	if err := m.addHistogram(ref, h); err != nil {
 		return err
 	}
-	m.registry.sumHistogram(a, h)
+	m.registry.sumHistogram(ref, h)
 	return nil
 }
 

@@ -133,9 +133,9 @@ func (m *Memtable) Append(b *series.Batch, refs []Ref) {
 			p.mu.Lock()
 			held = at
 		}
-		e, a := p.entry(refs[i]), m.registry.series.at(uint32(refs[i]))
+		e := p.entry(refs[i])
 		for _, x := range b.Samples[s.First : s.First+s.Count] {
-			m.add(e, a, x.T, x.V)
+			m.add(e, refs[i], x.T, x.V)
 			minT, maxT = min(minT, x.T), max(maxT, x.T)
 		}
 		n += int64(s.Count)
@@ -153,7 +153,7 @@ func (m *Memtable) Append(b *series.Batch, refs []Ref) {
 func (m *Memtable) AppendSample(ref Ref, t int64, v float64) {
 	p := m.makePage(ref)
 	p.mu.Lock()
-	m.add(p.entry(ref), m.registry.series.at(uint32(ref)), t, v)
+	m.add(p.entry(ref), ref, t, v)
 	p.mu.Unlock()
 	m.samples.Add(1)
 	m.widen(t, t)
@@ -167,23 +167,23 @@ func (m *Memtable) widen(minT, maxT int64) {
 }
 
 // add puts a sample where it belongs. The caller holds the page's lock.
-func (m *Memtable) add(e *entry, a *record, t int64, v float64) {
+func (m *Memtable) add(e *entry, ref Ref, t int64, v float64) {
 	switch {
 	case e.count > 0 && t <= e.t:
 		if t < e.t || math.Float64bits(v) != math.Float64bits(e.v) {
 			m.addLate(e, t, v)
-			m.note(chunk.Window(t), a.partition)
-			m.registry.doubt(a, t)
+			m.note(chunk.Window(t), m.registry.Partition(ref))
+			m.registry.doubt(ref, t)
 		}
 		return
 	case e.count == chunk.MaxSamples, e.count > 0 && chunk.Window(t) != chunk.Window(e.t):
 		m.close(e)
 	}
 	if e.count == 0 {
-		m.note(chunk.Window(t), a.partition)
+		m.note(chunk.Window(t), m.registry.Partition(ref))
 	}
 	m.append(e, t, v)
-	m.registry.sum(a, t, v)
+	m.registry.sum(ref, t, v)
 }
 
 // latePiece is how late samples lie in a piece: three, as time and value.

@@ -35,7 +35,8 @@ type Registry struct {
 	lists   *slab[piece] // postings
 	values  text
 
-	partitions [shard.Partitions]Ref // the newest series of each
+	newest [shard.Partitions]Ref // series of each
+	older  *slab[Ref]            // by series: the one before it in its partition
 
 	names   []string // label names; a number stands for one
 	numbers map[string]uint32
@@ -49,11 +50,9 @@ type Registry struct {
 // record is a series.
 type record struct {
 	id        series.ID
-	account          // guarded by the lock of its page in the memtable that is appended to
 	labels    uint32 // its first pair
 	n         uint16 // how many pairs
 	partition uint16
-	next      Ref // the one before it of the same partition
 }
 
 // pair is a label name and value, and the series that have it.
@@ -71,19 +70,22 @@ type RegistryOptions struct {
 	DeviceLabel string           // that makes a shard key; "" means that none does
 	Past        []chunk.Interval // the times at which samples lie elsewhere, of series that the registry is to know
 	Ledger      Ledger           // nil means that nobody wants to hear
-	Sums        bool             // as if Sum had been called
+	Sums        bool             // from the start, as Sum begins later
 }
 
 // NewRegistry returns an empty registry, whose user is the caller.
 func NewRegistry(o RegistryOptions) *Registry {
 	r := &Registry{
-		deviceLabel: o.DeviceLabel, series: newSlab[record](15), labels: newSlab[uint32](18),
+		deviceLabel: o.DeviceLabel, series: newSlab[record](refBits), older: newSlab[Ref](refBits), labels: newSlab[uint32](18),
 		pairs: newSlab[pair](14), lists: newSlab[piece](14), numbers: map[string]uint32{},
 	}
 	r.users.Store(1)
-	r.open(o)
+	r.books.open(o)
 	return r
 }
+
+// refBits makes slabs with an element for each series have them at the same places.
+const refBits = 15
 
 // Retain keeps the registry for one more user, until Release.
 func (r *Registry) Retain() *Registry {
@@ -97,6 +99,8 @@ func (r *Registry) Release() {
 		return
 	}
 	r.series.release()
+	r.older.release()
+	r.accounts.release()
 	r.labels.release()
 	r.pairs.release()
 	r.lists.release()
@@ -162,11 +166,12 @@ func (r *Registry) add(key []byte, id series.ID) (Ref, error) {
 	}
 	ref := Ref(r.series.add(1))
 	partition := shard.PartitionOfKey(key, r.deviceLabel)
-	*r.series.at(uint32(ref)) = record{
-		id: id, account: account{last: math.MinInt64}, labels: at,
-		n: uint16(len(pairs)), partition: partition, next: r.partitions[partition],
+	*r.series.at(uint32(ref)) = record{id, at, uint16(len(pairs)), partition}
+	*r.older.at(r.older.add(1)) = r.newest[partition]
+	r.newest[partition] = ref
+	if r.sums {
+		r.openAccount()
 	}
-	r.partitions[partition] = ref
 	for _, p := range pairs {
 		r.post(r.pairs.at(p), ref)
 	}
@@ -227,7 +232,7 @@ func (r *Registry) Within(set *shard.Set) (refs []Ref) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for p := range set.Partitions() {
-		for ref := r.partitions[p]; ref != 0; ref = r.series.at(uint32(ref)).next {
+		for ref := r.newest[p]; ref != 0; ref = *r.older.at(uint32(ref)) {
 			refs = append(refs, ref)
 		}
 	}
@@ -267,7 +272,7 @@ func (r *Registry) AppendKey(dst []byte, ref Ref) []byte {
 func (r *Registry) Bytes() int64 {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.series.bytes() + r.labels.bytes() + r.pairs.bytes() + r.lists.bytes() + r.values.size +
+	return r.series.bytes() + r.older.bytes() + r.accounts.bytes() + r.labels.bytes() + r.pairs.bytes() + r.lists.bytes() + r.values.size +
 		int64(len(r.ids.raw)+len(r.pairIDs.raw)) + 8*int64(cap(r.refs)) // as refs, and sorted
 }
 

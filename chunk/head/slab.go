@@ -57,15 +57,6 @@ func (s *slab[T]) grow(seen, n uint32) {
 	s.next.Store(page<<s.bits + 1)
 }
 
-// each calls f for all elements that were added one by one.
-func (s *slab[T]) each(f func(*T)) {
-	for i := range s.next.Load() {
-		if i&(1<<s.bits-1) != 0 {
-			f(s.at(i))
-		}
-	}
-}
-
 // bytes is how much memory the slab has taken.
 func (s *slab[T]) bytes() int64 {
 	var t T

@@ -17,7 +17,8 @@ import (
 // at one moment knows the digest from then on. Any other sample may be there already, or win over one that is: the ledger is
 // told that nobody knows any more.
 type account struct {
-	last int64 // the latest time of a sample, in this registry's memtables
+	last int64 // the latest time of a sample, in this registry's memtables since it has sums
+	end  int64 // of the window that sum is of: a sample from then on begins another
 	sum  series.Digest
 }
 
@@ -32,16 +33,28 @@ type Ledger interface {
 
 // books are how a registry keeps its accounts.
 type books struct {
-	ledger Ledger
-	sums   bool
-	gaps   []chunk.Interval               // the times at which there is nothing elsewhere, ascending
-	gap    atomic.Pointer[chunk.Interval] // that a sample was last in; of gaps
+	ledger   Ledger
+	sums     bool                           // somebody wants them
+	accounts *slab[account]                 // by ref, while there are sums; each guarded by the lock of its page in the memtable that is appended to
+	gaps     []chunk.Interval               // the times at which there is nothing elsewhere, ascending
+	gap      atomic.Pointer[chunk.Interval] // that a sample was last in; of gaps
 }
 
 // open begins the books of an empty registry.
 func (b *books) open(o RegistryOptions) {
-	b.ledger, b.sums = o.Ledger, o.Sums
-	past := slices.SortedFunc(slices.Values(o.Past), func(a, b chunk.Interval) int { return cmp.Compare(a.Min, b.Min) })
+	b.ledger, b.sums, b.accounts = o.Ledger, o.Sums, newSlab[account](refBits)
+	b.since(o.Past)
+}
+
+func (b *books) openAccount() {
+	*b.accounts.at(b.accounts.add(1)) = account{last: math.MinInt64, end: math.MinInt64}
+}
+
+// since sets the times of the samples that accounts know nothing of.
+func (b *books) since(past []chunk.Interval) {
+	b.gaps = nil
+	b.gap.Store(nil)
+	past = slices.SortedFunc(slices.Values(past), func(a, b chunk.Interval) int { return cmp.Compare(a.Min, b.Min) })
 	from, more := int64(math.MinInt64), true // of the next gap
 	for _, p := range past {
 		if more && from < p.Min {
@@ -69,53 +82,77 @@ func (r *Registry) fresh(t int64) bool {
 	return true
 }
 
-// Sum begins to add up digests. Nobody appends meanwhile.
-func (r *Registry) Sum() { r.sums = true }
+// Sum begins to add up digests, of samples that come from now on. Past are the times of all that there are. Nobody appends
+// or registers meanwhile.
+func (r *Registry) Sum(past []chunk.Interval) {
+	r.sums = true
+	r.since(past)
+	for range r.refs {
+		r.openAccount()
+	}
+}
 
-// sum adds a sample to the account of its series. The caller holds the lock of its page.
-func (r *Registry) sum(a *record, t int64, v float64) {
-	if t <= a.last || !r.fresh(t) {
-		r.doubt(a, t)
+// sum adds a sample to the account of its series, if there are sums. The caller holds the lock of its page, and has put the
+// sample where readers find it; so it is with what follows.
+func (r *Registry) sum(ref Ref, t int64, v float64) {
+	if !r.sums {
 		return
 	}
-	r.advance(a, t)
-	if r.sums {
-		a.sum = a.sum.Plus(series.SampleDigest(a.id, t, v))
+	a := r.accounts.at(uint32(ref))
+	if t <= a.last || !r.fresh(t) {
+		r.doubt(ref, t)
+		return
 	}
+	if t >= a.end {
+		r.turn(ref, a, t)
+	}
+	a.last = t
+	a.sum = a.sum.Plus(series.SampleDigest(r.series.at(uint32(ref)).id, t, v))
 }
 
 // sumHistogram is sum for a histogram.
-func (r *Registry) sumHistogram(a *record, h series.Histogram) {
-	if h.T <= a.last || !r.fresh(h.T) {
-		r.doubt(a, h.T)
+func (r *Registry) sumHistogram(ref Ref, h series.Histogram) {
+	if !r.sums {
 		return
 	}
-	r.advance(a, h.T)
-	if r.sums {
-		var d chunk.Digester
-		a.sum = a.sum.Plus(d.Histogram(a.id, h))
+	a := r.accounts.at(uint32(ref))
+	if h.T <= a.last || !r.fresh(h.T) {
+		r.doubt(ref, h.T)
+		return
 	}
+	if h.T >= a.end {
+		r.turn(ref, a, h.T)
+	}
+	a.last = h.T
+	var d chunk.Digester
+	a.sum = a.sum.Plus(d.Histogram(r.ID(ref), h))
 }
 
-// doubt notes a sample that cannot be added. The caller holds the lock of its page, and has put the sample where readers find it.
-func (r *Registry) doubt(a *record, t int64) {
-	if t > a.last {
-		r.advance(a, t)
+// doubt notes a sample that cannot be added.
+func (r *Registry) doubt(ref Ref, t int64) {
+	if !r.sums {
+		return
+	}
+	if a := r.accounts.at(uint32(ref)); t > a.last {
+		if t >= a.end {
+			r.turn(ref, a, t)
+		}
+		a.last = t
 	}
 	if r.ledger != nil {
-		r.ledger.Doubted(a.partition, chunk.Window(t))
+		r.ledger.Doubted(r.Partition(ref), chunk.Window(t))
 	}
 }
 
-// advance sets the latest time of a series.
-func (r *Registry) advance(a *record, t int64) {
-	if w := chunk.Window(a.last); w != chunk.Window(t) && !a.sum.IsZero() {
-		if r.ledger != nil {
-			r.ledger.Settled(a.partition, w, a.sum)
-		}
-		a.sum = series.Digest{}
+// turn begins the sum of the window that a time lies in.
+func (r *Registry) turn(ref Ref, a *account, t int64) {
+	if !a.sum.IsZero() && r.ledger != nil {
+		r.ledger.Settled(r.Partition(ref), chunk.Window(a.last), a.sum)
 	}
-	a.last = t
+	a.sum = series.Digest{}
+	if _, a.end = chunk.WindowBounds(chunk.Window(t)); a.end < math.MaxInt64 {
+		a.end++
+	}
 }
 
 // ScanSum appends the chunks of a series that overlap a window to dst as Scan does, all with data, and returns the sum that its
@@ -125,7 +162,7 @@ func (m *Memtable) ScanSum(dst []chunk.Chunk, buf *[]byte, ref Ref, window int64
 	p := m.makePage(ref)
 	from := len(dst)
 	p.mu.Lock()
-	sum := m.registry.series.at(uint32(ref)).in(window)
+	sum := m.registry.sumOf(ref, window)
 	dst, open, late := m.copied(dst, buf, p.entry(ref), mint, maxt, nil)
 	dst, err := m.histogramChunks(dst, ref, mint, maxt)
 	p.mu.Unlock()
@@ -142,18 +179,24 @@ func (m *Memtable) ScanSum(dst []chunk.Chunk, buf *[]byte, ref Ref, window int64
 	return dst, sum, nil
 }
 
-// in is the sum of a window.
-func (a *account) in(window int64) series.Digest {
-	if chunk.Window(a.last) != window {
-		return series.Digest{}
+// sumOf is the sum of a series in a window.
+func (r *Registry) sumOf(ref Ref, window int64) series.Digest {
+	if r.sums {
+		if a := r.accounts.at(uint32(ref)); chunk.Window(a.last) == window {
+			return a.sum
+		}
 	}
-	return a.sum
+	return series.Digest{}
 }
 
 // Sums calls f with what the accounts of some series have: those of the registry's refs from one on, a thousand or so. It returns where to
 // go on, and 0 when those were the last. The memtable is the one that is appended to.
 func (m *Memtable) Sums(from Ref, f func(partition uint16, window int64, sum series.Digest)) (next Ref) {
-	last := m.registry.newest()
+	r := m.registry
+	last := r.last()
+	if !r.sums {
+		return 0
+	}
 	for range 4 {
 		if from > last {
 			return 0
@@ -162,8 +205,8 @@ func (m *Memtable) Sums(from Ref, f func(partition uint16, window int64, sum ser
 		end := min(last, from|(1<<pageBits-1))
 		p.mu.Lock()
 		for ; from <= end; from++ {
-			if a := m.registry.series.at(uint32(from)); !a.sum.IsZero() {
-				f(a.partition, chunk.Window(a.last), a.sum)
+			if a := r.accounts.at(uint32(from)); !a.sum.IsZero() {
+				f(r.Partition(from), chunk.Window(a.last), a.sum)
 			}
 		}
 		p.mu.Unlock()
@@ -171,8 +214,8 @@ func (m *Memtable) Sums(from Ref, f func(partition uint16, window int64, sum ser
 	return from
 }
 
-// newest is the greatest ref.
-func (r *Registry) newest() Ref {
+// last is the greatest ref.
+func (r *Registry) last() Ref {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if len(r.refs) == 0 {

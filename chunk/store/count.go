@@ -19,15 +19,15 @@ const countSeries = 1 << 16
 
 // known returns the digests of some partitions in a window: those that are ready, and the others after reading. The caller holds
 // ledger.one.
-func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready *sheetDigests) (*[shard.Partitions]series.Digest, error) {
+func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready *reading) (*digests, error) {
 	if ready == nil {
-		ready = &sheetDigests{}
+		ready = &reading{}
 	}
 	missing := *parts
 	missing.Minus(&ready.parts)
 	left := missing.Len()
 	if left == 0 {
-		return &ready.sums, nil
+		return &ready.digests, nil
 	}
 	sh := s.ledger.open(window)
 	v := s.view()
@@ -40,17 +40,17 @@ func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready
 		if some.Len() < size && left > 0 {
 			continue
 		}
-		if err := s.count(ctx, sh, window, &some, &ready.sums); err != nil {
+		if err := s.count(ctx, sh, window, &some, &ready.digests); err != nil {
 			return nil, err
 		}
 		some = shard.Set{}
 	}
-	return &ready.sums, nil
+	return &ready.digests, nil
 }
 
 // count works out the digests of some partitions in a window by reading, and puts them into a sheet.
-func (s *Store) count(ctx context.Context, sh *sheet, window int64, parts *shard.Set, into *[shard.Partitions]series.Digest) error {
-	sh.begin(parts)
+func (s *Store) count(ctx context.Context, sh *sheet, window int64, parts *shard.Set, into *digests) error {
+	s.ledger.begin(sh, parts)
 	c := counter{s: s, v: s.view(), window: window, parts: parts}
 	defer c.v.close()
 	c.mint, c.maxt = chunk.WindowBounds(window)
@@ -62,7 +62,7 @@ func (s *Store) count(ctx context.Context, sh *sheet, window int64, parts *shard
 		sh.end(parts, &c.counted, &c.sums)
 	}
 	for p := range parts.Partitions() {
-		into[p] = c.counted[p]
+		*into.at(p) = c.counted.of(p)
 	}
 	return nil
 }
@@ -76,9 +76,9 @@ type counter struct {
 	mint, maxt int64 // of the window
 	parts      *shard.Set
 
-	counted [shard.Partitions]series.Digest
-	sums    [shard.Partitions]series.Digest // that the accounts of the series had at the moment when they were read
-	stale   bool                            // the view's first memtable is not appended to any more: sums are not all there
+	counted digests
+	sums    digests // that the accounts of the series had at the moment when they were read
+	stale   bool    // the view's first memtable is not appended to any more: sums are not all there
 
 	digester chunk.Digester
 	rows     []block.Row
@@ -132,7 +132,7 @@ func (c *counter) hits(ctx context.Context) (hits []partHit, err error) {
 		for d, i := all.Between(c.window, c.window), 0; i < d.Len(); i++ {
 			if _, p, sum := d.At(i); c.parts.Has(p) {
 				here.Add(p)
-				c.counted[p] = c.counted[p].Plus(sum)
+				c.counted.add(p, sum)
 			}
 		}
 		if here.Len() == 0 {
@@ -181,7 +181,7 @@ func appendHits(hits []partHit, byID map[series.ID]int, b *block.Block, parts *s
 
 // series counts a series.
 func (c *counter) series(h *hit, partition uint16) error {
-	sum := &c.counted[partition]
+	sum := c.counted.at(partition)
 	memory, err := c.memory(h, partition)
 	if err != nil {
 		return err
@@ -247,7 +247,7 @@ func (c *counter) active(t *table, ref head.Ref, partition uint16) (err error) {
 	}
 	var sum series.Digest
 	c.chunks, sum, err = t.ScanSum(c.chunks, &c.buf, ref, c.window)
-	c.sums[partition] = c.sums[partition].Plus(sum)
+	c.sums.add(partition, sum)
 	return err
 }
 

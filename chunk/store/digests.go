@@ -58,7 +58,7 @@ func (s *Store) startSums() {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	s.sums = true
-	s.active.registry.Sum()
+	s.active.registry.Sum(s.past())
 }
 
 // leaves returns the digests of the windows [first, last]. The caller holds ledger.one.
@@ -93,7 +93,7 @@ func (s *Store) leaves(ctx context.Context, first, last int64) ([]shard.Leaf, er
 			return nil, err
 		}
 		for p := range rest.Partitions() {
-			add(p, sums[p])
+			add(p, sums.of(p))
 		}
 	}
 	return byPartition(out), nil

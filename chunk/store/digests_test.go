@@ -482,8 +482,8 @@ func TestCountIsStale(t *testing.T) {
 		}
 		c.v.close()
 		p, id := s.active.registry.Partition(1), s.active.registry.ID(1)
-		if want := series.SampleDigest(id, 1, 1); c.counted[p] != want || c.stale != exchanged || !exchanged && c.sums[p] != want {
-			t.Errorf("exchanged %v: stale %v, digest %v, want %v", exchanged, c.stale, c.counted[p], want)
+		if want := series.SampleDigest(id, 1, 1); c.counted.of(p) != want || c.stale != exchanged || !exchanged && c.sums.of(p) != want {
+			t.Errorf("exchanged %v: stale %v, digest %v, want %v", exchanged, c.stale, c.counted.of(p), want)
 		}
 	}
 }

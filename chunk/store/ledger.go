@@ -20,16 +20,24 @@ type ledger struct {
 	mu     sync.Mutex // guards exchanges of sheets
 	sheets atomic.Pointer[map[int64]*sheet]
 	clock  uint64 // of uses of sheets; guarded by one
+	groups int    // of the sheets, about; guarded by one
 }
 
-// maxSheets is how many windows the ledger knows at most, in 25 MB. Of a window that lies in one block the block knows the digests.
-const maxSheets = 256
+// What the ledger has room for: leaves take 25 MB, and sheets 5 MB. What lies in one block alone is not there: the block knows its digests.
+const (
+	maxGroups = 1 << 14
+	maxSheets = 1 << 13
+)
+
+// groupSize is how many partitions lie together, so that a window of which few are wanted takes little room.
+const groupSize = 64
 
 // sheet is the leaves of a window of package chunk.
 type sheet struct {
-	used   uint64     // guarded by ledger.one
-	mu     sync.Mutex // guards sums and counts of settled
-	leaves [shard.Partitions]leaf
+	used   uint64 // guarded by ledger.one, as the making of groups is
+	groups [shard.Partitions / groupSize]atomic.Pointer[[groupSize]leaf]
+
+	mu sync.Mutex // guards sum and settled of leaves
 }
 
 type leaf struct {
@@ -53,13 +61,25 @@ func (l *ledger) sheet(window int64) *sheet {
 	return (*all)[window]
 }
 
+// leaf returns a leaf, nil if it is unknown.
+func (sh *sheet) leaf(partition uint16) *leaf {
+	if sh == nil {
+		return nil
+	}
+	g := sh.groups[partition/groupSize].Load()
+	if g == nil {
+		return nil
+	}
+	return &g[partition%groupSize]
+}
+
 // Settled implements [head.Ledger].
 func (l *ledger) Settled(partition uint16, window int64, sum series.Digest) {
 	sh := l.sheet(window)
-	if sh == nil {
+	f := sh.leaf(partition)
+	if f == nil {
 		return
 	}
-	f := &sh.leaves[partition]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	f.settled++
@@ -72,14 +92,10 @@ func (l *ledger) Settled(partition uint16, window int64, sum series.Digest) {
 }
 
 // Doubted implements [head.Ledger].
-func (l *ledger) Doubted(partition uint16, window int64) {
-	if sh := l.sheet(window); sh != nil {
-		sh.leaves[partition].doubt()
-	}
-}
+func (l *ledger) Doubted(partition uint16, window int64) { l.sheet(window).leaf(partition).doubt() }
 
 func (f *leaf) doubt() {
-	if f.state.Load() != unknown {
+	if f != nil && f.state.Load() != unknown {
 		f.state.Store(unknown)
 	}
 }
@@ -95,7 +111,7 @@ func (l *ledger) forget(mint, maxt int64, parts *shard.Set) {
 			continue
 		}
 		for p := range parts.Partitions() {
-			sh.leaves[p].doubt()
+			sh.leaf(p).doubt()
 		}
 	}
 }
@@ -107,22 +123,16 @@ func (l *ledger) reset() {
 	l.sheets.Store(nil)
 }
 
-// open returns the sheet of a window, an empty one if there is none. It takes the place of the one that was not used for longest when
-// there are too many. The caller holds one.
+// open returns the sheet of a window, an empty one if there is none. Those that were not used for longest go when there are
+// too many. The caller holds one.
 func (l *ledger) open(window int64) *sheet {
 	l.clock++
 	sh := l.sheet(window)
 	if sh == nil {
 		sh = &sheet{}
 		l.edit(func(all map[int64]*sheet) {
-			if len(all) >= maxSheets {
-				oldest := window
-				for w, o := range all {
-					if oldest == window || o.used < all[oldest].used {
-						oldest = w
-					}
-				}
-				delete(all, oldest)
+			for len(all) >= maxSheets || len(all) > 0 && l.groups > maxGroups {
+				l.evict(all)
 			}
 			all[window] = sh
 		})
@@ -131,9 +141,35 @@ func (l *ledger) open(window int64) *sheet {
 	return sh
 }
 
-// close forgets a window.
+// evict lets go of the sheet that was not used for longest.
+func (l *ledger) evict(all map[int64]*sheet) {
+	first, oldest := true, int64(0)
+	for w, sh := range all {
+		if first || sh.used < all[oldest].used {
+			first, oldest = false, w
+		}
+	}
+	delete(all, oldest)
+	l.groups = 0
+	for _, sh := range all {
+		l.groups += sh.size()
+	}
+}
+
+// size is how many groups a sheet has.
+func (sh *sheet) size() (n int) {
+	for i := range sh.groups {
+		if sh.groups[i].Load() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// close forgets a window. The caller holds one.
 func (l *ledger) close(window int64) {
-	if l.sheet(window) != nil {
+	if sh := l.sheet(window); sh != nil {
+		l.groups -= sh.size()
 		l.edit(func(all map[int64]*sheet) { delete(all, window) })
 	}
 }
@@ -150,20 +186,50 @@ func (l *ledger) edit(f func(map[int64]*sheet)) {
 	l.sheets.Store(&all)
 }
 
-// begin makes leaves ready to be counted: from now on, what is in no sum makes them unknown.
-func (sh *sheet) begin(parts *shard.Set) {
+// begin makes leaves of a sheet ready to be counted: from now on, what is in no sum makes them unknown. The caller holds one.
+func (l *ledger) begin(sh *sheet, parts *shard.Set) {
 	for p := range parts.Partitions() {
-		sh.leaves[p].state.Store(counting)
+		if g := &sh.groups[p/groupSize]; g.Load() == nil {
+			g.Store(new([groupSize]leaf))
+			l.groups++
+		}
+		sh.leaf(p).state.Store(counting)
 	}
 }
 
-// end puts what was counted there, less the sums of the series when they were.
-func (sh *sheet) end(parts *shard.Set, counted, sums *[shard.Partitions]series.Digest) {
+// end puts what was counted there, less the sums that the series had when they were.
+func (sh *sheet) end(parts *shard.Set, counted, sums *digests) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for p := range parts.Partitions() {
-		f := &sh.leaves[p]
-		f.sum = counted[p].Minus(sums[p])
+		f := sh.leaf(p)
+		f.sum = counted.of(p).Minus(sums.of(p))
 		f.state.CompareAndSwap(counting, known)
 	}
+}
+
+// digests are those of some partitions.
+type digests struct {
+	groups [shard.Partitions / groupSize]*[groupSize]series.Digest
+}
+
+// at is the place of a partition.
+func (d *digests) at(p uint16) *series.Digest {
+	g := &d.groups[p/groupSize]
+	if *g == nil {
+		*g = new([groupSize]series.Digest)
+	}
+	return &(*g)[p%groupSize]
+}
+
+func (d *digests) of(p uint16) series.Digest {
+	if g := d.groups[p/groupSize]; g != nil {
+		return g[p%groupSize]
+	}
+	return series.Digest{}
+}
+
+func (d *digests) add(p uint16, sum series.Digest) {
+	at := d.at(p)
+	*at = at.Plus(sum)
 }

@@ -47,7 +47,8 @@ type world struct {
 	disk  *powercut.Disk // of dir
 	s     *Store
 	model model
-	named []deletion // that were done, by the numbers in their names
+	named []deletion // that were done by a name
+	ids   int        // names that were used
 	only  *shard.Set // the partitions that queries are limited to; nil: none
 	clock int64
 	now   atomic.Int64 // clock, as the store sees it
@@ -223,16 +224,16 @@ func (w *world) device() int {
 // delete deletes some time of some series, and often all of it. What was deleted by a name before is not deleted again.
 func (w *world) delete() {
 	if n := len(w.named); n > 0 && w.r.IntN(3) == 0 {
-		i := w.r.IntN(n)
-		if n, err := w.deleteOnce(i, w.named[i]); err != nil || n > 0 {
-			w.t.Fatalf("delete %d was done again, for %d series: %v", i, n, err)
+		x := w.named[w.r.IntN(n)]
+		if n, err := w.deleteOnce(x); err != nil || n > 0 {
+			w.t.Fatalf("%s was done again, for %d series: %v", x.id, n, err)
 		}
 		return
 	}
 	x := w.deletion()
 	var err error
 	if w.r.IntN(2) == 0 {
-		_, err = w.deleteOnce(len(w.named), x)
+		_, err = w.deleteOnce(x)
 		w.named = append(w.named, x)
 	} else {
 		_, err = w.s.Delete(w.t.Context(), x.mint, x.maxt, x.ms...)
@@ -243,12 +244,13 @@ func (w *world) delete() {
 	w.eachDeleted(x, func(key string, t int64) { delete(w.model[key], t) })
 }
 
-func (w *world) deleteOnce(i int, x deletion) (int, error) {
-	return w.s.DeleteOnce(w.t.Context(), fmt.Sprint("delete ", i), x.mint, x.maxt, x.ms...)
+func (w *world) deleteOnce(x deletion) (int, error) {
+	return w.s.DeleteOnce(w.t.Context(), x.id, x.mint, x.maxt, x.ms...)
 }
 
 // deletion is what a delete is asked to.
 type deletion struct {
+	id         string
 	mint, maxt int64
 	ms         []*labels.Matcher
 }
@@ -260,7 +262,8 @@ func (w *world) deletion() deletion {
 	if w.r.IntN(4) == 0 {
 		mint, maxt = math.MinInt64, math.MaxInt64
 	}
-	return deletion{mint, maxt, ms}
+	w.ids++
+	return deletion{fmt.Sprint("delete ", w.ids), mint, maxt, ms}
 }
 
 // eachDeleted calls f for what the model has of it.

@@ -47,7 +47,7 @@ func (w *world) tryStep(ctx context.Context, doubts doubt) (err error) {
 		return w.s.CompactAll(ctx)
 	case 2:
 		x := w.deletion()
-		if _, err = w.deleteOnce(len(w.named), x); err == nil {
+		if _, err = w.deleteOnce(x); err == nil {
 			w.named = append(w.named, x)
 			w.eachDeleted(x, func(key string, t int64) { delete(w.model[key], t) })
 		} else {

@@ -6,22 +6,21 @@ import (
 	"github.com/minitrue/minitrue/shard"
 )
 
-// sheetDigests are the digests of some partitions in a window.
-type sheetDigests struct {
-	parts shard.Set
-	sums  [shard.Partitions]series.Digest
-	live  bool // the registry has sums of the window: more may come
+// reading is what is known of a window.
+type reading struct {
+	digests
+	parts   shard.Set                                        // whose digests are known
+	live    bool                                             // the registry has sums of the window: more may come
+	settled [shard.Partitions / groupSize]*[groupSize]uint32 // how often sums were added to the ledger's, when it was read
 }
 
 // ready returns what the ledger knows of some windows.
-func (s *Store) ready(windows map[int64]*found) map[int64]*sheetDigests {
-	all := map[int64]*sheetDigests{}
+func (s *Store) ready(windows map[int64]*found) map[int64]*reading {
+	all := map[int64]*reading{}
 	for range 3 { // a series may go on in the next window meanwhile
-		before := map[int64]*[shard.Partitions]uint32{}
 		for w := range windows {
 			if sh := s.ledger.sheet(w); sh != nil {
-				all[w] = &sheetDigests{}
-				before[w] = sh.read(all[w])
+				all[w] = sh.read()
 			}
 		}
 		if len(all) == 0 {
@@ -29,8 +28,8 @@ func (s *Store) ready(windows map[int64]*found) map[int64]*sheetDigests {
 		}
 		s.addSums(all)
 		same := true
-		for w, settled := range before {
-			same = s.ledger.sheet(w).confirm(all[w], settled) && same
+		for w, r := range all {
+			same = s.ledger.sheet(w).confirm(r) && same
 		}
 		if same {
 			break
@@ -39,36 +38,42 @@ func (s *Store) ready(windows map[int64]*found) map[int64]*sheetDigests {
 	return all
 }
 
-// read copies the leaves that are known, and returns how often sums were added to them.
-func (sh *sheet) read(d *sheetDigests) *[shard.Partitions]uint32 {
-	settled := new([shard.Partitions]uint32)
+// read copies the leaves that are known.
+func (sh *sheet) read() *reading {
+	r := &reading{}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for p := range sh.leaves {
-		f := &sh.leaves[p]
-		if f.state.Load() == known {
-			d.parts.Add(uint16(p))
-			d.sums[p] = f.sum
+	for i := range sh.groups {
+		g := sh.groups[i].Load()
+		if g == nil {
+			continue
 		}
-		settled[p] = f.settled
+		r.settled[i] = new([groupSize]uint32)
+		for j := range g {
+			if f := &g[j]; f.state.Load() == known {
+				p := uint16(i*groupSize + j)
+				r.parts.Add(p)
+				*r.at(p), r.settled[i][j] = f.sum, f.settled
+			}
+		}
 	}
-	return settled
+	return r
 }
 
 // confirm drops the leaves that are unknown by now, or that a sum was added to since read: it may be counted twice, or not at all. It reports
 // whether there was none.
-func (sh *sheet) confirm(d *sheetDigests, settled *[shard.Partitions]uint32) bool {
-	if sh == nil {
-		d.parts = shard.Set{}
+func (sh *sheet) confirm(r *reading) bool {
+	if sh == nil { // the ledger was reset
+		r.parts = shard.Set{}
 		return false
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	same := true
-	for p := range sh.leaves {
-		f := &sh.leaves[p]
-		if d.parts.Has(uint16(p)) && (f.state.Load() != known || f.settled != settled[p]) {
-			d.parts.Remove(uint16(p))
+	for p := range r.parts.Partitions() {
+		f := sh.leaf(p)
+		if f.state.Load() != known || f.settled != r.settled[p/groupSize][p%groupSize] {
+			r.parts.Remove(p)
 			same = false
 		}
 	}
@@ -76,18 +81,21 @@ func (sh *sheet) confirm(d *sheetDigests, settled *[shard.Partitions]uint32) boo
 }
 
 // addSums adds what the registry has of some windows.
-func (s *Store) addSums(all map[int64]*sheetDigests) {
+func (s *Store) addSums(all map[int64]*reading) {
 	add := func(partition uint16, window int64, sum series.Digest) {
-		if d := all[window]; d != nil {
-			d.sums[partition], d.live = d.sums[partition].Plus(sum), true
+		if r := all[window]; r != nil {
+			r.live = true
+			if r.parts.Has(partition) {
+				r.add(partition, sum)
+			}
 		}
 	}
 	s.gate.RLock()
-	r := s.active.registry
+	registry := s.active.registry
 	s.gate.RUnlock()
 	for ref := head.Ref(1); ref != 0; {
 		s.gate.RLock()
-		if s.active.registry != r { // and the ledger was reset
+		if s.active.registry != registry { // and the ledger was reset
 			ref = 0
 		} else {
 			ref = s.active.Sums(ref, add)

@@ -263,8 +263,7 @@ func (d *Deleter) Digest() series.Digest {
 	defer d.mu.Unlock()
 	var sum series.Digest
 	for key := range d.applied {
-		id := series.HashKey([]byte(key))
-		sum = sum.Plus(series.Digest{Hi: id.Hi, Lo: id.Lo})
+		sum = sum.Plus(series.Digest(series.HashKey([]byte(key))))
 	}
 	return sum
 }
