@@ -139,12 +139,12 @@ func (r *Repairer) known(ctx context.Context, v *shard.View) error {
 			continue
 		}
 		a, err := r.greet(ctx, v, m)
-		if err == nil && a.Epoch != v.Ring.Epoch() {
-			err = fmt.Errorf("node %s does not know the ring yet", m.Name)
-		}
 		if err != nil {
-			r.change.known = 0
 			return err
+		}
+		if a.Epoch != v.Ring.Epoch() {
+			r.change.known = 0
+			return fmt.Errorf("node %s does not know the ring yet", m.Name)
 		}
 	}
 	now := r.now()

@@ -58,10 +58,11 @@ type world struct {
 	// cut says which pairs do not hear each other, one way.
 	cut      map[[2]string]bool
 	replicas int
-	calm     bool // no node crashes, and no two lose sight of each other
-	lossy    bool // requests get lost
-	rounds   bool // nodes compare while there are faults
-	events   bool // things happen while nodes talk
+	calm     bool            // no node crashes, and no two lose sight of each other
+	deaf     map[string]bool // nodes that gossip does not reach, so that they are taken for down, and that go on by the ring they knew
+	loss     int             // one of so many requests is lost; 0: none
+	rounds   bool            // nodes compare while there are faults
+	events   bool            // things happen while nodes talk
 	depth    int
 	version  uint64
 	all      []*entry
@@ -107,7 +108,14 @@ type record struct {
 	node    shard.Node
 	gone    bool
 	deleted *deletion
+	copied  uint64       // epoch in which the node has copied all that it has to
+	copies  shard.Resize // that are wanted; placed when Since is 0
 }
+
+const (
+	wantedKey = "copies/wanted"
+	placedKey = "copies/placed"
+)
 
 type node struct {
 	w       *world
@@ -124,10 +132,11 @@ func simulate(t *testing.T, seed uint64, log func(string, ...any)) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
 		t: t, log: log, r: r, clock: simStart, cut: map[[2]string]bool{}, next: map[series.ID]int64{},
-		replicas: 1 + r.IntN(3), events: true, calm: r.IntN(3) == 0, lossy: r.IntN(2) == 0, rounds: r.IntN(2) == 0,
+		replicas: 1 + r.IntN(3), events: true, calm: r.IntN(2) == 0, loss: []int{0, 0, 4, 15}[r.IntN(4)], rounds: r.IntN(3) == 0,
+		deaf: map[string]bool{},
 	}
 	w.begin()
-	for range 100 + r.IntN(200) {
+	for range 200 + r.IntN(300) {
 		w.event()
 		if w.calm && !t.Failed() {
 			w.checkQuorum()
@@ -146,6 +155,8 @@ func (w *world) begin() {
 		w.next[e.id] = simStart - w.r.Int64N(4*shard.WindowMillis)
 	}
 	records := map[string]record{}
+	records[placedKey] = record{version: 1, copies: shard.Resize{To: w.replicas}}
+	w.version++
 	n := 1 + w.r.IntN(5)
 	for i := range n {
 		id := fmt.Sprint("n", i)
@@ -172,6 +183,12 @@ func (n *node) boot() {
 	n.rep = New(n.store, n, network{n}, network{n}, Options{
 		Now:     func() time.Time { return time.UnixMilli(n.w.clock) },
 		Deletes: func() series.Digest { return n.applied },
+		Gained: func(_ context.Context, epoch uint64) error {
+			if n.records["copied/"+n.id].copied != epoch {
+				n.change("copied/"+n.id, func(rec *record) { rec.copied = epoch })
+			}
+			return nil
+		},
 	})
 	n.rep.wait = func(context.Context, time.Duration) error { return nil }
 	n.store.fail = func() error {
@@ -204,7 +221,30 @@ func (n *node) merge(records map[string]record) {
 	if changed {
 		n.look()
 		n.rep.Notify()
+		n.conclude()
 	}
+}
+
+// conclude ends a change that no node can end by itself, when all have copied.
+func (n *node) conclude() {
+	v := n.View()
+	c := v.Ring.Change()
+	first := slices.IndexFunc(v.Members, func(m shard.Member) bool { return m.Up && m.State == shard.Active })
+	if !n.up || v.Self < 0 || v.Self != first || !v.Ring.Changing() || c >= 0 && v.Members[c].State == shard.Joining {
+		return
+	}
+	for i, m := range v.Members {
+		if v.Ring.Copying(i).Len() > 0 && n.records["copied/"+m.ID].copied != v.Ring.Epoch() {
+			return
+		}
+	}
+	if c >= 0 {
+		n.w.log("%s sees that %s is gone", n.id, v.Members[c].ID)
+		n.change("node/"+v.Members[c].ID, func(rec *record) { rec.gone = true })
+		return
+	}
+	n.w.log("%s sees that there are %d copies", n.id, v.Ring.Resizing())
+	n.change(placedKey, func(rec *record) { rec.copies.To = v.Ring.Resizing() })
 }
 
 func sorted[V any](m map[string]V) []string {
@@ -222,7 +262,8 @@ var rings = map[string]*shard.Ring{}
 func (n *node) look() {
 	var nodes []shard.Node
 	var text strings.Builder
-	fmt.Fprint(&text, n.w.replicas)
+	placed, wanted := n.records[placedKey].copies.To, n.records[wantedKey].copies
+	fmt.Fprint(&text, placed, wanted)
 	for _, key := range sorted(n.records) {
 		if rec := n.records[key]; rec.node.ID != "" && !rec.gone {
 			nodes = append(nodes, rec.node)
@@ -232,7 +273,7 @@ func (n *node) look() {
 	ring := rings[text.String()]
 	if ring == nil {
 		var err error
-		if ring, err = shard.NewRing(nodes, n.w.replicas); err != nil {
+		if ring, err = shard.NewResizedRing(nodes, placed, wanted); err != nil {
 			n.w.t.Fatal(err)
 		}
 		if len(rings) > 500 {
@@ -250,14 +291,13 @@ func (n *node) View() *shard.View {
 	v := *n.view
 	v.Members = slices.Clone(v.Members)
 	for i := range v.Members {
-		v.Members[i].Up = n.w.reaches(n.id, v.Members[i].ID)
+		v.Members[i].Up = n.w.hears(n.id, v.Members[i].ID)
 	}
 	return &v
 }
 
-// change writes this node's own record.
-func (n *node) change(f func(rec *record)) {
-	key := "node/" + n.id
+// change writes a record.
+func (n *node) change(key string, f func(rec *record)) {
 	rec := n.records[key]
 	f(&rec)
 	n.w.version++
@@ -267,13 +307,13 @@ func (n *node) change(f func(rec *record)) {
 
 func (n *node) Activate(context.Context) error {
 	n.w.log("%s is active", n.id)
-	n.change(func(rec *record) { rec.node.State = shard.Active })
+	n.change("node/"+n.id, func(rec *record) { rec.node.State = shard.Active })
 	return nil
 }
 
 func (n *node) Left(context.Context) error {
 	n.w.log("%s has left", n.id)
-	n.change(func(rec *record) { rec.gone = true })
+	n.change("node/"+n.id, func(rec *record) { rec.gone = true })
 	return nil
 }
 
@@ -291,6 +331,9 @@ func (w *world) reaches(a, b string) bool {
 	return x != nil && y != nil && x.up && y.up && !w.cut[[2]string{a, b}] && !w.cut[[2]string{b, a}]
 }
 
+// hears says whether gossip goes between two nodes, so that they know each other to be up.
+func (w *world) hears(a, b string) bool { return w.reaches(a, b) && !w.deaf[a] && !w.deaf[b] }
+
 // network is how a node talks to others.
 type network struct{ n *node }
 
@@ -304,7 +347,7 @@ func (c network) via(to string) error {
 		w.small()
 		w.depth--
 	}
-	if !w.reaches(c.n.id, to) || w.lossy && w.r.IntN(15) == 0 {
+	if !w.reaches(c.n.id, to) || w.loss > 0 && w.r.IntN(w.loss) == 0 {
 		return errLost
 	}
 	return nil
@@ -355,7 +398,7 @@ func (w *world) event() {
 		w.round()
 	case x < 5:
 		w.step()
-	case x == 5:
+	case x == 5 && w.r.IntN(2) == 0:
 		w.topology()
 	case x < 8:
 		w.gossip()
@@ -376,12 +419,16 @@ func (w *world) small() {
 	case x == 5 && !w.calm:
 		a, b := w.any(), w.any()
 		w.cut[[2]string{a.id, b.id}] = true
-	case x < 7:
+	case x == 6:
 		clear(w.cut)
+	case x == 7 && !w.calm:
+		if clear(w.deaf); w.r.IntN(2) == 0 {
+			w.deaf[w.any().id] = true
+		}
 	case x == 8:
 		w.pass(w.r.Int64N(40_000))
 	case x < 11:
-		w.pass(w.r.Int64N(2_000))
+		w.pass(w.r.Int64N(5_000))
 	case x == 11:
 		w.delete()
 	case x == 12:
@@ -427,10 +474,12 @@ func (w *world) step() {
 }
 
 func (w *world) gossip() {
-	a, b := w.any(), w.any()
-	if w.reaches(a.id, b.id) {
-		b.merge(a.records)
-		a.merge(b.records)
+	for range len(w.nodes) {
+		a, b := w.any(), w.any()
+		if w.hears(a.id, b.id) {
+			b.merge(a.records)
+			a.merge(b.records)
+		}
 	}
 }
 
@@ -442,36 +491,50 @@ func (w *world) crash() {
 }
 
 func (w *world) boot() {
-	if n := w.any(); !n.up {
-		w.log("%s boots", n.id)
-		n.boot()
-		n.rep.Notify()
+	for _, n := range w.nodes {
+		if !n.up && w.r.IntN(2) == 0 {
+			w.log("%s boots", n.id)
+			n.boot()
+			n.rep.Notify()
+		}
 	}
 }
 
-// topology lets a node join or leave.
+// topology begins a change of the ring.
 func (w *world) topology() {
 	n := w.any()
 	if !n.up || n.view.Self < 0 {
 		return
 	}
-	if w.r.IntN(2) == 0 && len(w.nodes) < 8 {
-		id := fmt.Sprint("n", len(w.nodes))
-		w.log("%s joins by %s", id, n.id)
-		j := w.start(id, n.records)
-		j.change(func(rec *record) { rec.node = shard.Node{ID: id, State: shard.Joining, Since: int64(w.version)} })
-		n.merge(j.records)
-		return
-	}
+	v := n.View()
 	active := 0
-	for _, m := range n.view.Members {
+	for _, m := range v.Members {
 		if m.State == shard.Active {
 			active++
 		}
 	}
-	if n.view.Members[n.view.Self].State == shard.Active && active > 1 {
-		w.log("%s begins to leave", n.id)
-		n.change(func(rec *record) { rec.node.State, rec.node.Since = shard.Leaving, int64(w.version) })
+	switch x := w.r.IntN(8); {
+	case x < 4 && len(w.nodes) < 8:
+		id := fmt.Sprint("n", len(w.nodes))
+		w.log("%s joins by %s", id, n.id)
+		j := w.start(id, n.records)
+		j.change("node/"+id, func(rec *record) {
+			rec.node = shard.Node{ID: id, State: shard.Joining, Since: int64(w.version)}
+		})
+		n.merge(j.records)
+	case x == 4:
+		to := 1 + w.r.IntN(3)
+		w.log("%s wants %d copies", n.id, to)
+		n.change(wantedKey, func(rec *record) { rec.copies = shard.Resize{To: to, Since: int64(w.version)} })
+	case active > 1:
+		m := v.Members[w.r.IntN(len(v.Members))]
+		if x == 5 { // by itself, or because it is down
+			m = v.Members[v.Self]
+		}
+		if m.State == shard.Active && (m.Up == (m.ID == n.id)) {
+			w.log("%s begins to leave, says %s", m.ID, n.id)
+			n.change("node/"+m.ID, func(rec *record) { rec.node.State, rec.node.Since = shard.Leaving, int64(w.version) })
+		}
 	}
 }
 
@@ -504,7 +567,7 @@ func (w *world) deliver(now func(send) bool) {
 				return false
 			}
 			to := w.node(s.to)
-			if !w.reaches(s.from, s.to) || w.lossy && w.r.IntN(15) == 0 {
+			if !w.reaches(s.from, s.to) || w.loss > 0 && w.r.IntN(w.loss) == 0 {
 				return true
 			}
 			if to.view.Self < 0 || to.view.Ring.Epoch() != x.ring.Epoch() && !to.view.Ring.Written(to.view.Self).Has(x.of.partition) {
@@ -579,8 +642,9 @@ func (w *world) checkQuorum() {
 
 // settle ends all faults and lets the cluster repair itself.
 func (w *world) settle() {
-	w.events, w.lossy = false, false
+	w.events, w.loss = false, 0
 	clear(w.cut)
+	clear(w.deaf)
 	w.log("the faults are over")
 	for _, n := range w.nodes {
 		if !n.up {
