@@ -478,7 +478,7 @@ func TestMetadataGoesToAll(t *testing.T) {
 
 // Everything that a large batch needs more than one body for.
 func TestLargeBatch(t *testing.T) {
-	w := newWriteWorld(t, 3, 3, WriterOptions{})
+	w := newWriteWorld(t, 3, 3, WriterOptions{PeerTimeout: time.Hour})
 	b := &series.Batch{}
 	const count = pieceSamples + 5
 	for i := range 3 {
