@@ -175,7 +175,7 @@ func TestClusterOneNodeDown(t *testing.T) {
 func TestClusterGrowsAndShrinks(t *testing.T) {
 	t.Parallel()
 	nodes, seeds := startCluster(t, 3)
-	tr := startTraffic(t, nodes, 20_000)
+	tr := startTraffic(t, nodes, 5_000)
 	fourth, _ := newMember(t, "n4", seeds)
 	fourth.start(t)
 	nodes = append(nodes, fourth)

@@ -3,3 +3,5 @@
 package proc
 
 const race = false
+
+const slower = 1

@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	patience = time.Minute // for what happens in a moment on a machine with nothing else to do
+	patience = slower * time.Minute // for what happens in a moment on a machine with nothing else to do
 	pause    = 20 * time.Millisecond
 )
 
-// Until asks again and again until there is no error. It fails the test when that takes a
-// minute, which says that it will not happen and nothing about speed.
+// Until asks again and again until there is no error. It fails the test when that takes
+// minutes, which says that it will not happen and nothing about speed.
 func Until(t testing.TB, what string, ok func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
