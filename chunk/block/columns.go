@@ -93,7 +93,7 @@ func (c *columns) addGroup(rg *format.RowGroup, limit int64) error {
 	if len(rg.Columns) != len(c.cols) {
 		return fmt.Errorf("%w: %d columns, want %d", ErrUnsupported, len(rg.Columns), len(c.cols))
 	}
-	if rg.NumRows < 1 || c.rows+uint64(rg.NumRows) > 1<<32-1 || rg.NumRows > limit {
+	if rg.NumRows < 1 || c.rows+uint64(rg.NumRows) > 1<<32-1 || rg.NumRows > max(groupRows, seriesGroupRows) {
 		return fmt.Errorf("%d rows", rg.NumRows)
 	}
 	g := &rowGroup{first: uint32(c.rows), n: int(rg.NumRows)}
