@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -136,22 +136,18 @@ type question struct {
 	budget *budget
 	lost   *lost
 
-	mu     sync.Mutex    // guards failed
-	failed map[int]error // by node: it is not asked again
+	failed [shard.MaxNodes]atomic.Pointer[error] // of nodes: those are not asked again
 }
 
 // fail notes that a node has failed.
-func (q *question) fail(node int, err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.failed[node] = err
-}
+func (q *question) fail(node int, err error) { q.failed[node].Store(&err) }
 
 // failure is why a node has failed, nil when it has not.
 func (q *question) failure(node int) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.failed[node]
+	if err := q.failed[node].Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // up says whether a node can be asked.
@@ -166,7 +162,7 @@ const restarts = 3
 func ask[T any](ctx context.Context, r *Reader, parts *shard.Set, f func(ctx context.Context, q *question) (T, error)) (T, error) {
 	for i := 0; ; i++ {
 		v := r.members.View()
-		q := &question{r: r, v: v, parts: parts, budget: &budget{max: r.o.MaxBytes}, lost: newLost(v, r.o.Partial || allowsPartial(ctx)), failed: map[int]error{}}
+		q := &question{r: r, v: v, parts: parts, budget: &budget{max: r.o.MaxBytes}, lost: newLost(v, r.o.Partial || allowsPartial(ctx))}
 		got, err := f(ctx, q)
 		if !isStale(err) || i == restarts {
 			q.lost.report(ctx)

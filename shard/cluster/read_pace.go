@@ -22,7 +22,7 @@ type recent struct {
 
 const (
 	maxDebt    = 10.0
-	earned     = 0.1 // by a call: in the long run one in ten may be made twice
+	earned     = 0.125 // by a call: in the long run one in eight may be made twice
 	leastHedge = 50 * time.Millisecond
 )
 

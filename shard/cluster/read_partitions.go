@@ -59,3 +59,13 @@ func (q *question) needed(p uint16) int { return q.r.needed(len(q.v.Ring.Owners(
 
 // one is a need of one owner.
 func one(uint16) int { return 1 }
+
+// set returns the set of a node, which is made if it is not there.
+func set(m map[int]*shard.Set, node int) *shard.Set {
+	s := m[node]
+	if s == nil {
+		s = &shard.Set{}
+		m[node] = s
+	}
+	return s
+}

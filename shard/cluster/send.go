@@ -17,11 +17,12 @@ type shipment struct {
 	w       *Writer
 	v       *shard.View
 	c       Consistency
-	restart bool // when the ring has changed, the batch shall be sent anew
+	restart bool // errMoved is wanted
 
 	mu       sync.Mutex // guards the fields below, and the parcels
 	s        *split     // nil when the batch is the caller's again
 	open     int        // parcels that are not decided
+	stale    bool       // a node knows another ring
 	rejects  map[int32]*rejects
 	failures map[int]error // of nodes, the first of each
 	missed   []missed      // what nodes have missed so far
@@ -42,8 +43,8 @@ type missed struct {
 	body *body
 }
 
-// ship sends a batch to the nodes of a view, and waits until enough of them have stored it. errMoved: another view is
-// known by now, and restart was asked for.
+// ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
+// another view is, or may soon be, a better one.
 func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, restart bool) error {
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
@@ -167,7 +168,8 @@ func (sh *shipment) miss(l *lane, n int, d delivery, err error) {
 	defer sh.mu.Unlock()
 	sh.missed = append(sh.missed, missed{l, d.body})
 	if sh.s != nil {
-		if isMoved(err) && sh.restart && !sh.over && sh.w.members.View().Ring.Epoch() != sh.v.Ring.Epoch() {
+		sh.stale = sh.stale || isMoved(err)
+		if sh.stale && sh.restart && !sh.over && sh.w.members.View().Ring.Epoch() != sh.v.Ring.Epoch() {
 			sh.decide(errMoved)
 		}
 		sh.fail(n, d.parcels, err)

@@ -76,6 +76,10 @@ func (sh *shipment) judge(p *parcel) {
 			sh.decide(nil)
 		}
 	case verdictNo:
+		if sh.stale && sh.restart {
+			sh.decide(errMoved)
+			return
+		}
 		sh.decide(sh.unavailable(p))
 	}
 }

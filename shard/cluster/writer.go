@@ -127,8 +127,22 @@ func (w *Writer) Close(ctx context.Context) {
 	w.cancel()
 }
 
-// errMoved: a node refused a write since it knows another ring, which by now this node knows, too.
+// errMoved: a node refused a write since it knows another ring.
 var errMoved = errors.New("the ring has changed")
+
+// newsDelay is how long a new ring takes to reach all nodes, mostly less.
+const newsDelay = 500 * time.Millisecond
+
+// awaitRing waits until this node knows another ring, or until a node that is behind has had time to learn of this one's.
+func (w *Writer) awaitRing(ctx context.Context, old uint64) error {
+	const step = 10 * time.Millisecond
+	for waited := time.Duration(0); waited < newsDelay && w.members.View().Ring.Epoch() == old; waited += step {
+		if err := pause(ctx, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Append stores a batch on the nodes that keep its series. When it returns nil, everything that is not counted in b.Rejected is durable
 // on as many of them as the consistency asks for; the batch belongs to the caller again, and what
@@ -143,6 +157,9 @@ func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
 		err := w.ship(ctx, v, b, !again)
 		if errors.Is(err, errMoved) && !again {
 			w.m.restarts.Inc()
+			if err := w.awaitRing(ctx, v.Ring.Epoch()); err != nil {
+				return fmt.Errorf("append: %w", err)
+			}
 			continue
 		}
 		if errors.Is(err, series.ErrUnavailable) {

@@ -34,6 +34,7 @@ type memory struct {
 	samples  map[string]map[string]bool // key → what was stored of the series
 	metadata map[string]bool
 	appends  int
+	tally    map[string]int // not nil: samples are only counted
 }
 
 func (m *memory) Append(_ context.Context, b *series.Batch) error {
@@ -59,6 +60,10 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 				b.Reject(i, reason, fmt.Errorf("%s", reason))
 				continue
 			}
+		}
+		if m.tally != nil {
+			m.tally[string(e.Key)] += e.Count
+			continue
 		}
 		for _, s := range contents(b, i) {
 			m.put(string(e.Key), s)

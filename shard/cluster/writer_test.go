@@ -3,13 +3,11 @@ package cluster
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,278 +17,6 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
-
-var writeSeed = flag.Uint64("write-seed", 0, "replay one seed of the property test of writes; 0: many")
-
-// A trial is one batch that is written while some nodes fail.
-type trial struct {
-	w      *writeWorld
-	down   []int
-	broken []int            // answer 503; the first node's own storage fails
-	full   map[string][]int // key → nodes that reject the series
-	keys   map[int]string   // canonical, of the series of the batch
-	want   map[int][]string // what each has
-	bad    map[int]bool     // no node can store it
-	need   func(n int) int
-}
-
-// expect says what must come of series i: an error of the whole batch, a rejection, or that it is stored.
-func (x *trial) expect(i int) (unavailable, rejected bool) {
-	v := x.w.nodes[0].View()
-	p := shard.PartitionOfKey([]byte(x.keys[i]), "device_id")
-	for _, list := range [][]uint8{v.Ring.Owners(p), v.Ring.Next(p)} {
-		failed, refused := 0, 0
-		for _, n := range list {
-			switch {
-			case x.fails(int(n)):
-				failed++
-			case x.bad[i] || slices.Contains(x.full[x.keys[i]], int(n)):
-				refused++
-			}
-		}
-		need := x.need(len(list))
-		unavailable = unavailable || len(list)-failed < need
-		rejected = rejected || len(list)-failed-refused < need
-	}
-	return unavailable, rejected
-}
-
-func (x *trial) fails(n int) bool {
-	return slices.Contains(x.broken, n) || n > 0 && slices.Contains(x.down, n)
-}
-
-// Random batches, rings in the middle of changes, and nodes that are down, fail, or are full. What Append says is what must be, by the rule
-// that doc.go states; what it acknowledged is on as many nodes as it says, and, after the hints, on all that can have it.
-func TestWritesAmongFailures(t *testing.T) {
-	seeds := []uint64{*writeSeed}
-	if *writeSeed == 0 {
-		seeds = nil
-		for s := range uint64(150) {
-			seeds = append(seeds, s+1)
-		}
-	}
-	outcomes := map[string]int{}
-	for _, seed := range seeds {
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { writeAmongFailures(t, seed, outcomes) })
-	}
-	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20) {
-		t.Errorf("the test tests too little: %v", outcomes)
-	}
-}
-
-func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
-	r := rand.New(rand.NewPCG(seed, 9))
-	n := 2 + r.IntN(5)
-	w := newWriteWorld(t, n, 1, WriterOptions{Consistency: Consistency(r.IntN(3)), MaxQueued: 1 << 30})
-	sent := map[string]map[string]bool{}
-	for round := range 4 {
-		x := newTrial(t, r, w)
-		b := x.batch(r, round*1000)
-		for i, all := range x.want {
-			for _, s := range all {
-				if sent[x.keys[i]] == nil {
-					sent[x.keys[i]] = map[string]bool{}
-				}
-				sent[x.keys[i]][s] = true
-			}
-		}
-		err := w.writer.Append(context.Background(), b)
-		x.check(t, b, err, outcomes)
-		scribble(b)
-		w.settle()
-		x.heal(t, err)
-	}
-	for _, node := range w.nodes {
-		for key, all := range node.memory.samples {
-			for s := range all {
-				if !sent[key][s] {
-					t.Errorf("%q has %s, which nobody sent", key, s)
-				}
-			}
-		}
-	}
-}
-
-// newTrial decides which nodes do what, and gives all of them a new ring.
-func newTrial(t *testing.T, r *rand.Rand, w *writeWorld) *trial {
-	x := &trial{w: w, full: map[string][]int{}, keys: map[int]string{}, want: map[int][]string{}, bad: map[int]bool{}, need: w.writer.Consistency().Acks}
-	states := make([]shard.State, len(w.nodes))
-	for i := range states {
-		if states[i] = shard.Active; i > 0 && r.IntN(8) == 0 {
-			states[i] = []shard.State{shard.Joining, shard.Leaving}[r.IntN(2)]
-		}
-	}
-	for i := range w.nodes {
-		switch r.IntN(10) {
-		case 0:
-			x.down = append(x.down, i)
-		case 1:
-			x.broken = append(x.broken, i)
-		}
-	}
-	w.ring(t, 1+r.IntN(3), states, x.down)
-	for i, node := range w.nodes {
-		code := []int{503, 500, 429, 200}[r.IntN(4)] // 200 without an answer in it is no acknowledgement
-		node.before, node.memory.fail = nil, nil
-		if slices.Contains(x.broken, i) {
-			node.before = refuse(code)
-			node.memory.fail = func() error { return errDisk }
-		}
-		node.memory.reject = func(key string) string {
-			if slices.Contains(x.full[key], i) {
-				return "max_series"
-			}
-			return ""
-		}
-	}
-	return x
-}
-
-// batch makes what is written: also series of sloppy senders, and such as cannot be stored anywhere.
-func (x *trial) batch(r *rand.Rand, from int) *series.Batch {
-	b := randomBatch(r, r.IntN(30), from)
-	for i := range b.Series {
-		e := &b.Series[i]
-		x.want[i] = contents(b, i)
-		switch r.IntN(12) {
-		case 0:
-			x.keys[i] = string(e.Key)
-			e.Key = loosen(r, e.Key)
-			continue
-		case 1:
-			e.Key = series.AppendLabel(nil, "no_name", fmt.Sprint(from+i))
-			x.bad[i] = true
-		case 2:
-			e.Key = []byte("no frames at all")
-			x.bad[i] = true
-		case 3:
-			x.full[string(e.Key)] = r.Perm(len(x.w.nodes))[:1+r.IntN(2)]
-		}
-		x.keys[i] = string(e.Key)
-	}
-	return b
-}
-
-// check compares what Append said with what must be.
-func (x *trial) check(t *testing.T, b *series.Batch, err error, outcomes map[string]int) {
-	t.Helper()
-	unavailable, samples := false, 0
-	for i := range b.Series {
-		if len(x.want[i]) > 0 && x.keys[i] != "no frames at all" {
-			u, _ := x.expect(i)
-			unavailable = unavailable || u
-		}
-	}
-	if (err != nil) != (unavailable || x.onlyMetadataFails(b)) || err != nil && !errors.Is(err, series.ErrUnavailable) {
-		t.Fatalf("error %v, want one: %v; down %v, broken %v", err, unavailable, x.down, x.broken)
-	}
-	if err != nil {
-		outcomes["unavailable"]++
-		return
-	}
-	for i, e := range b.Series {
-		if len(x.want[i]) == 0 {
-			continue
-		}
-		_, rejected := x.expect(i)
-		if rejected = rejected || x.bad[i]; e.Bad != rejected {
-			t.Fatalf("series %d, %q: rejected %v, want %v; full %v, down %v, broken %v", i, x.keys[i], e.Bad, rejected, x.full[x.keys[i]], x.down, x.broken)
-		}
-		if e.Bad {
-			outcomes["rejected"]++
-			samples += e.Count
-			continue
-		}
-		outcomes["stored"]++
-		x.stored(t, i)
-	}
-	if b.Rejected.Samples != samples {
-		t.Fatalf("%d samples are counted as rejected, want %d", b.Rejected.Samples, samples)
-	}
-}
-
-// onlyMetadataFails: there is nothing but metadata, and this node cannot store it.
-func (x *trial) onlyMetadataFails(b *series.Batch) bool {
-	for i := range b.Series {
-		if len(x.want[i]) > 0 && x.keys[i] != "no frames at all" {
-			return false
-		}
-	}
-	return len(b.Metadata) > 0 && slices.Contains(x.broken, 0)
-}
-
-// stored makes sure that enough nodes have a series at this moment.
-func (x *trial) stored(t *testing.T, i int) {
-	t.Helper()
-	v := x.w.nodes[0].View()
-	p := shard.PartitionOfKey([]byte(x.keys[i]), "device_id")
-	for _, list := range [][]uint8{v.Ring.Owners(p), v.Ring.Next(p)} {
-		have := 0
-		for _, n := range list {
-			if x.w.nodes[n].memory.has(x.keys[i], x.want[i]) {
-				have++
-			}
-		}
-		if have < x.need(len(list)) {
-			t.Fatalf("series %d was acknowledged, and %d of %v have it", i, have, list)
-		}
-	}
-}
-
-// heal brings all nodes back and replays the hints: then everybody has what was acknowledged, but for what it rejects, and for
-// this node's own failures, which comparing digests repairs. What was not acknowledged leaves no hints.
-func (x *trial) heal(t *testing.T, err error) {
-	t.Helper()
-	if err != nil && len(x.w.hints.Peers()) > 0 {
-		t.Fatal("a write that its sender will repeat has left hints")
-	}
-	for _, node := range x.w.nodes {
-		node.before, node.memory.fail = nil, nil
-	}
-	v := *x.w.nodes[0].View()
-	v.Members = slices.Clone(v.Members)
-	for i := range v.Members {
-		v.Members[i].Up = true
-	}
-	x.w.nodes[0].p.Store(&v)
-	for _, id := range x.w.hints.Peers() {
-		x.w.writer.replay(context.Background(), id)
-	}
-	if left := x.w.hints.Peers(); len(left) > 0 {
-		t.Fatalf("hints of %v remain", left)
-	}
-	for i, all := range x.want {
-		_, rejected := x.expect(i)
-		if err != nil || rejected || x.bad[i] || len(all) == 0 {
-			continue
-		}
-		for _, n := range v.Ring.Writers(shard.PartitionOfKey([]byte(x.keys[i]), "device_id")) {
-			own := n == 0 && slices.Contains(x.broken, 0)
-			if !own && !slices.Contains(x.full[x.keys[i]], int(n)) && !x.w.nodes[n].memory.has(x.keys[i], all) {
-				t.Fatalf("node %d has not got series %d", n, i)
-			}
-		}
-	}
-}
-
-// scribble overwrites the batch as its owner may.
-func scribble(b *series.Batch) {
-	for i := range b.Series {
-		for j := range b.Series[i].Key {
-			b.Series[i].Key[j] = 0xee
-		}
-		b.Series[i] = series.Entry{}
-	}
-	for i := range b.Samples {
-		b.Samples[i] = series.Sample{T: -1, V: -1}
-	}
-	for i := range b.Histograms {
-		b.Histograms[i] = series.Histogram{}
-	}
-	for i := range b.Exemplars {
-		b.Exemplars[i] = series.Exemplar{}
-	}
-}
 
 // simple is a batch of n series with one sample each.
 func simple(n int) *series.Batch {
@@ -417,6 +143,12 @@ func TestCallerGoesAway(t *testing.T) {
 
 // The ring changes between the moment at which a write was divided and the moment at which a node gets it.
 func TestRingChangesMeanwhile(t *testing.T) {
+	for _, late := range []bool{false, true} { // the news are there before the refusal, or come after it
+		t.Run(fmt.Sprint("late=", late), func(t *testing.T) { ringChanges(t, late) })
+	}
+}
+
+func ringChanges(t *testing.T, late bool) {
 	w := newWriteWorld(t, 4, 1, WriterOptions{})
 	active := []shard.State{shard.Active, shard.Active, shard.Active, shard.Active}
 	old := []shard.State{shard.Active, shard.Active, shard.Active, shard.Joining}
@@ -424,12 +156,16 @@ func TestRingChangesMeanwhile(t *testing.T) {
 	behind := w.view(t, 0, 1, old, nil)
 	// The others know the new ring, this node learns of it when it is refused. Nodes 1 and 2 refuse what is now the fourth's alone.
 	w.nodes[0].p.Store(withoutChange(t, behind))
-	var told atomic.Bool
+	var told sync.Once
 	for _, node := range w.nodes[1:] {
 		node.before = func(http.ResponseWriter, *http.Request) bool {
-			if !told.Swap(true) {
-				w.nodes[0].p.Store(w.view(t, 0, 1, active, nil))
-			}
+			told.Do(func() {
+				if late {
+					time.AfterFunc(20*time.Millisecond, func() { w.nodes[0].p.Store(w.view(t, 0, 1, active, nil)) })
+				} else {
+					w.nodes[0].p.Store(w.view(t, 0, 1, active, nil))
+				}
+			})
 			return false
 		}
 	}
@@ -476,16 +212,19 @@ func TestMetadataGoesToAll(t *testing.T) {
 	}
 }
 
-// Everything that a large batch needs more than one body for.
+// A batch that needs more than one body for each node, of which two series are one piece each and one is several.
 func TestLargeBatch(t *testing.T) {
 	w := newWriteWorld(t, 3, 3, WriterOptions{PeerTimeout: time.Hour})
+	counts := []int{3, pieceSamples + 5, 2*pieceSamples + 5}
 	b := &series.Batch{}
-	const count = pieceSamples + 5
-	for i := range 3 {
-		b.Series = append(b.Series, series.Entry{Key: series.AppendLabel(nil, "__name__", fmt.Sprint("m", i)), First: i * count, Count: count})
+	for i, n := range counts {
+		b.Series = append(b.Series, series.Entry{Key: series.AppendLabel(nil, "__name__", fmt.Sprint("m", i)), First: len(b.Samples), Count: n})
+		for j := range n {
+			b.Samples = append(b.Samples, series.Sample{T: int64(j) << 38, V: float64(j)})
+		}
 	}
-	for j := range 3 * count {
-		b.Samples = append(b.Samples, series.Sample{T: int64(j) << 38, V: float64(j)})
+	for _, node := range w.nodes {
+		node.memory.tally = map[string]int{}
 	}
 	for _, node := range w.nodes[1:] {
 		node.memory.reject = func(key string) string {
@@ -498,14 +237,18 @@ func TestLargeBatch(t *testing.T) {
 	if err := w.writer.Append(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
-	if b.Rejected.Samples != count || b.Rejected.Reasons["max_series"] != count || !b.Series[1].Bad {
+	if b.Rejected.Samples != counts[1] || b.Rejected.Reasons["max_series"] != counts[1] || !b.Series[1].Bad {
 		t.Errorf("rejected %+v", b.Rejected)
 	}
 	w.settle()
-	for i, node := range w.nodes[1:] {
+	for i, node := range w.nodes {
 		for s, e := range b.Series {
-			if got := len(node.memory.samples[string(e.Key)]); got != count && s != 1 || got != 0 && s == 1 {
-				t.Errorf("node %d has %d samples of series %d", i+1, got, s)
+			want := counts[s]
+			if i > 0 && s == 1 {
+				want = 0
+			}
+			if got := node.memory.tally[string(e.Key)]; got != want {
+				t.Errorf("node %d has %d samples of series %d, want %d", i, got, s, want)
 			}
 		}
 	}

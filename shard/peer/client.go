@@ -100,8 +100,8 @@ func NewClient(o ClientOptions) *Client {
 func (c *Client) Close() { c.by.CloseIdleConnections() }
 
 // Post sends a request to a node. The path may have a query. An answer 2xx is returned, and the caller closes its Body; any other
-// is a [*StatusError], which is [ErrStale] when the node knows another ring. The body is read until Post returns, and is not changed.
-// A request may reach the node twice.
+// is a [*StatusError], which is [ErrStale] when the node knows another ring. The caller does not change the body before the answer has
+// been read to its end, and never after an error: the connection may not have let go of it. A request may reach the node twice.
 func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
 	r, err := c.request(ctx, m, path, body, header)
 	if err != nil {

@@ -121,6 +121,7 @@ type node struct {
 	w       *world
 	id      string
 	up      bool
+	lost    bool // it does not come back until the faults are over
 	records map[string]record
 	applied series.Digest
 	store   *memory
@@ -132,11 +133,11 @@ func simulate(t *testing.T, seed uint64, log func(string, ...any)) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
 		t: t, log: log, r: r, clock: simStart, cut: map[[2]string]bool{}, next: map[series.ID]int64{},
-		replicas: 1 + r.IntN(3), events: true, calm: r.IntN(2) == 0, loss: []int{0, 0, 4, 15}[r.IntN(4)], rounds: r.IntN(3) == 0,
+		replicas: 1 + r.IntN(3), events: true, calm: r.IntN(2) == 0, loss: []int{0, 0, 5, 30}[r.IntN(4)], rounds: r.IntN(3) == 0,
 		deaf: map[string]bool{},
 	}
 	w.begin()
-	for range 200 + r.IntN(300) {
+	for range 150 + r.IntN(250) {
 		w.event()
 		if w.calm && !t.Failed() {
 			w.checkQuorum()
@@ -180,6 +181,7 @@ func (w *world) start(id string, records map[string]record) *node {
 // boot starts a process: what the repairer knew is lost, the store is not.
 func (n *node) boot() {
 	n.up = true
+	n.store.own = nil // a store that is opened keeps everything
 	n.rep = New(n.store, n, network{n}, network{n}, Options{
 		Now:     func() time.Time { return time.UnixMilli(n.w.clock) },
 		Deletes: func() series.Digest { return n.applied },
@@ -187,6 +189,7 @@ func (n *node) boot() {
 			if n.records["copied/"+n.id].copied != epoch {
 				n.change("copied/"+n.id, func(rec *record) { rec.copied = epoch })
 			}
+			n.conclude()
 			return nil
 		},
 	})
@@ -342,7 +345,7 @@ var errLost = errors.New("lost in the network")
 // via says whether a message gets through. Before it does, the world goes on.
 func (c network) via(to string) error {
 	w := c.n.w
-	if w.events && w.depth == 0 && w.r.IntN(4) == 0 {
+	if w.events && w.depth == 0 && w.r.IntN(6) == 0 {
 		w.depth++
 		w.small()
 		w.depth--
@@ -466,10 +469,14 @@ func (w *world) round() {
 }
 
 func (w *world) step() {
-	for _, n := range w.nodes {
-		if n.up && w.r.IntN(2) == 0 {
-			w.log("%s steps: %v", n.id, n.rep.Step(context.Background()))
+	for range 1 + w.r.IntN(4) {
+		w.gossip()
+		for _, n := range w.nodes {
+			if n.up && w.r.IntN(4) > 0 {
+				w.log("%s steps: %v", n.id, n.rep.Step(context.Background()))
+			}
 		}
+		w.pass(w.r.Int64N(8_000))
 	}
 }
 
@@ -492,7 +499,7 @@ func (w *world) crash() {
 
 func (w *world) boot() {
 	for _, n := range w.nodes {
-		if !n.up && w.r.IntN(2) == 0 {
+		if !n.up && !n.lost && w.r.IntN(2) == 0 {
 			w.log("%s boots", n.id)
 			n.boot()
 			n.rep.Notify()
@@ -531,7 +538,8 @@ func (w *world) topology() {
 		if x == 5 { // by itself, or because it is down
 			m = v.Members[v.Self]
 		}
-		if m.State == shard.Active && (m.Up == (m.ID == n.id)) {
+		if dead := w.node(m.ID); m.State == shard.Active && (m.ID == n.id || !dead.up) {
+			dead.lost = !dead.up
 			w.log("%s begins to leave, says %s", m.ID, n.id)
 			n.change("node/"+m.ID, func(rec *record) { rec.node.State, rec.node.Since = shard.Leaving, int64(w.version) })
 		}
