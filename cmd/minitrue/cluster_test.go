@@ -29,8 +29,8 @@ type clusterView struct {
 	Digests string `json:"digests"` // of all that the node keeps
 }
 
-func (n *node) cluster() (s clusterView, err error) {
-	body, err := fetch(n.url + "/api/v1/cluster")
+func (n *node) cluster(query string) (s clusterView, err error) {
+	body, err := fetch(n.url + "/api/v1/cluster" + query)
 	if err != nil {
 		return s, err
 	}
@@ -68,7 +68,7 @@ func untilActive(t *testing.T, nodes []*node, size int) {
 	proc.Until(t, fmt.Sprintf("%d nodes are active", size), func() error {
 		epochs := map[string]bool{}
 		for _, n := range nodes {
-			s, err := n.cluster()
+			s, err := n.cluster("")
 			if err != nil {
 				return err
 			}
@@ -95,7 +95,7 @@ func untilEqual(t *testing.T, nodes []*node) {
 	proc.Until(t, "the digests of all nodes agree", func() error {
 		digests := map[string]int{}
 		for _, n := range nodes {
-			s, err := n.cluster()
+			s, err := n.cluster("?digests=1")
 			if err != nil {
 				return err
 			}
@@ -180,7 +180,7 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 	fourth.start(t)
 	nodes = append(nodes, fourth)
 	untilActive(t, nodes, 4)
-	s, err := fourth.cluster()
+	s, err := fourth.cluster("")
 	if err != nil {
 		t.Fatal(err)
 	}
