@@ -22,6 +22,7 @@ import (
 type writer struct {
 	broker string
 	device string
+	pause  time.Duration // between two windows; 0: it publishes as fast as it can
 	base   int64
 	acked  []int // sequence numbers
 	sent   int   // sequence numbers below were sent
@@ -49,6 +50,7 @@ func (w *writer) run(ctx context.Context) {
 		}
 		for err == nil && ctx.Err() == nil {
 			err = w.publish(conn)
+			time.Sleep(w.pause)
 		}
 		_ = conn.Close()
 	}
