@@ -6,6 +6,7 @@
 //	  series.parquet   one row a series, sorted by labels
 //	  chunks.parquet   one row a chunk, sorted by series and time
 //	  index            labels → series → rows → bytes; derived from the two
+//	  digests          digests by window and partition; derived, where somebody asked for them and it is worth its room
 //
 // The Parquet files are the block: any reader of Parquet understands them. The
 // index is a cache of them, rebuilt when it is missing, damaged or of another version.

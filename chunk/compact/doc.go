@@ -18,6 +18,8 @@
 //	8 h    └───┴────┴───┘       one block, when the eight hours are over
 //	32 h   └─ four of them ─┘
 //
+// Who gives [MergeOptions] partitions to keep has the others' series dropped on the way.
+//
 // # Downsampling
 //
 // [Downsample] makes the statistics of a day's samples, a bucket of 5 minutes or of an hour each, when the day is over, and anew

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Random blocks that overlap, repeat and disagree become what the rule says, whatever their order.
@@ -67,6 +69,40 @@ func TestMergeAgainstModel(t *testing.T) {
 			}
 			compareModel(t, open(t, root, meta), want)
 		}
+	}
+}
+
+// Series of partitions that are not kept are left out; when there is no other the block would be empty.
+func TestMergeKeeps(t *testing.T) {
+	root := t.TempDir()
+	all, want, sets := model{}, model{}, map[string]labels.Labels{}
+	keep := &shard.Set{}
+	for i := range 200 { // the partition is the length of the name
+		ls := labels.FromStrings("__name__", "m", "i", fmt.Sprint(1<<(i%20)*(i+1)))
+		sets[ls.String()] = ls
+		if i%3 == 0 {
+			keep.Add(uint16(len(ls.String())))
+		}
+		all.add(ls, int64(i), sample{v: float64(i)})
+	}
+	for name, of := range all {
+		if keep.Has(uint16(len(name))) {
+			want[name] = of
+		}
+	}
+	keep.Remove(uint16(len(slices.Sorted(maps.Keys(want))[0])))
+	maps.DeleteFunc(want, func(name string, _ map[int64]sample) bool { return !keep.Has(uint16(len(name))) })
+	if len(want) == 0 || len(want) == len(all) {
+		t.Fatalf("%d of %d series are kept", len(want), len(all))
+	}
+	blocks := []*block.Block{writeModel(t, root, all, sets), writeModel(t, root, all, sets)}
+	meta, err := Merge(context.Background(), blocks, root, MergeOptions{Keep: keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareModel(t, open(t, root, meta), want)
+	if _, err := Merge(context.Background(), blocks, root, MergeOptions{Keep: &shard.Set{}}); !errors.Is(err, block.ErrEmpty) {
+		t.Fatalf("error %v, want %v", err, block.ErrEmpty)
 	}
 }
 

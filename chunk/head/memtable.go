@@ -32,6 +32,7 @@ type Memtable struct {
 
 	samples   atomic.Int64 // appended floats and histograms, duplicates too
 	histBytes atomic.Int64 // what hists take, about
+	seenBytes atomic.Int64 // what seen takes, about
 	minTime   atomic.Int64
 	maxTime   atomic.Int64
 }
@@ -263,5 +264,5 @@ func (m *Memtable) Bounds() (minT, maxT int64) { return m.minTime.Load(), m.maxT
 // Bytes is about how much memory the samples take, without the entries.
 func (m *Memtable) Bytes() int64 {
 	return int64(m.pieces.next.Load())*int64(unsafe.Sizeof(piece{})) +
-		int64(m.closed.next.Load())*int64(unsafe.Sizeof(closedChunk{})) + m.histBytes.Load()
+		int64(m.closed.next.Load())*int64(unsafe.Sizeof(closedChunk{})) + m.histBytes.Load() + m.seenBytes.Load()
 }

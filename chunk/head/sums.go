@@ -82,8 +82,8 @@ func (r *Registry) fresh(t int64) bool {
 	return true
 }
 
-// Sum begins to add up digests, of samples that come from now on. Past are the times of all that there are. Nobody appends
-// or registers meanwhile.
+// Sum begins to add up digests, of samples that come from now on. Past are the times of all that there are. It is called once,
+// while nobody appends or registers.
 func (r *Registry) Sum(past []chunk.Interval) {
 	r.sums = true
 	r.since(past)

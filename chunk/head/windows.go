@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"slices"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/minitrue/minitrue/shard"
 )
@@ -14,6 +15,9 @@ type window struct {
 	number     int64
 	partitions [shard.Partitions / 64]atomic.Uint64 // a bit for each that has some
 }
+
+// windowBytes is about what a window takes in memory, its place in a map included.
+const windowBytes = int64(unsafe.Sizeof(window{})) + 64
 
 // note notes that there are samples of a partition in a window.
 func (m *Memtable) note(number int64, partition uint16) {
@@ -33,6 +37,7 @@ func (m *Memtable) window(number int64) *window {
 	if w == nil {
 		w = &window{number: number}
 		m.seen[number] = w
+		m.seenBytes.Add(windowBytes)
 	}
 	m.noted.Store(w)
 	return w

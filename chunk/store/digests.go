@@ -57,14 +57,17 @@ func (s *Store) startSums() {
 	}
 	s.gate.Lock()
 	defer s.gate.Unlock()
-	s.sums = true
-	s.active.registry.Sum(s.past())
+	if !s.sums {
+		s.sums = true
+		s.active.registry.Sum(s.past())
+	}
 }
 
 // leaves returns the digests of the windows [first, last]. The caller holds ledger.one.
 func (s *Store) leaves(ctx context.Context, first, last int64) ([]shard.Leaf, error) {
 	only := limit(ctx)
-	if only == nil {
+	whole := only == nil
+	if whole {
 		only = shard.All()
 	}
 	v := s.view()
@@ -83,7 +86,7 @@ func (s *Store) leaves(ctx context.Context, first, last int64) ([]shard.Leaf, er
 		}
 		rest := have[w].alone(only, add)
 		if rest.Len() == 0 {
-			if r := ready[w]; r != nil && !r.live {
+			if r := ready[w]; r != nil && !r.live && whole {
 				s.ledger.close(w)
 			}
 			continue

@@ -25,6 +25,27 @@
 // A delete is a line in tombstones.json, synced before it is answered. Queries leave out what it hides, of blocks
 // that are older than it; memory is flushed first. Merges leave it out for good, and a tombstone goes when no block is older.
 //
+// A delete with a name is done once: the same file remembers it, until it is told to forget.
+//
+// # Partitions
+//
+// Each series is in one partition (see package shard), which its record in memory and its row in a block say. Readers whose context is
+// within some partitions see these alone. Merges leave out what is not owned, once somebody has said what is; a block of which more than
+// a small part is foreign is written anew.
+//
+// # Digests
+//
+// Replicas compare digests by partition and window. A digest is the sum over all samples as a query reads them, so that it stays the same when
+// memory is flushed and blocks are merged:
+//
+//	digest = what was counted once ─ sums of the series then   (ledger)
+//	       + sums of the series now                            (registry)
+//
+// Appending a sample that is later than all of its series adds to the sum, and changes nothing else. Anything else (late samples, other values
+// at the same time, deletes, retention) makes the leaf unknown, and it is counted anew when somebody asks: blocks keep their own
+// digests, which add up, so that only series are read whose samples lie in several places at the same times. A partition
+// that lies in one block alone in a window needs no ledger. Nothing of this costs anything until somebody asks for the first time.
+//
 // # Damage
 //
 // A block in which a checksum fails, at the start or in a query, is set aside, and what met it is tried again without; a damaged
@@ -32,7 +53,7 @@
 //
 // # Locks
 //
-// gate is held for reading while a batch goes into the log and the memtable, and for
+// ledger.one is held while digests are counted. gate is held for reading while a batch goes into the log and the memtable, and for
 // writing while they are exchanged, for as long as it takes to begin a log segment. viewMu
 // guards what readers see and is held for moments only. They are taken in that order. An append
 // holds none of them while it waits for its fsync.

@@ -42,27 +42,6 @@ func (s *Store) exchange() error {
 	return nil
 }
 
-// newRegistry makes a registry. The caller holds gate for writing, or is alone.
-func (s *Store) newRegistry() *head.Registry {
-	return head.NewRegistry(head.RegistryOptions{DeviceLabel: s.o.DeviceLabel, Ledger: &s.ledger, Sums: s.sums, Past: s.past()})
-}
-
-// past are times such that there is no sample at others. The caller holds gate for writing, or is alone.
-func (s *Store) past() (past []chunk.Interval) {
-	s.viewMu.Lock()
-	defer s.viewMu.Unlock()
-	for _, b := range s.blocks {
-		m := b.Meta()
-		past = append(past, chunk.Interval{Min: m.MinTime, Max: m.MaxTime})
-	}
-	for _, t := range s.tables {
-		if lo, hi := t.Bounds(); lo <= hi {
-			past = append(past, chunk.Interval{Min: lo, Max: hi})
-		}
-	}
-	return past
-}
-
 // mend makes the store writable again after the log failed, if the disk allows it. The
 // new memtable does not rely on anything that the log may have lost.
 func (s *Store) mend() error {

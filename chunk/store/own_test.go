@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/block"
@@ -15,7 +16,7 @@ import (
 	"github.com/minitrue/minitrue/shard"
 )
 
-// manySeries is a batch of a sample at a time for each of n series.
+// manyDevices is a batch of a sample at a time for each of n series.
 func manyDevices(n int, t int64) *series.Batch {
 	b := &series.Batch{}
 	for i := range n {
@@ -230,5 +231,35 @@ func TestOwnConcernsBuckets(t *testing.T) {
 			t.Errorf("%d series at %v, want 1", sel.Len(), resolution)
 		}
 		sel.Close()
+	}
+}
+
+// Exemplars are of the partitions that are asked for.
+func TestExemplarsWithinPartitions(t *testing.T) {
+	w := newWorld(t, 1)
+	b := manyDevices(20, epoch)
+	for i := range b.Series {
+		b.Exemplars = append(b.Exemplars, series.Exemplar{Series: i, Exemplar: exemplar.Exemplar{Labels: labels.FromStrings("trace", "x"), Value: float64(i), Ts: epoch, HasTs: true}})
+	}
+	if err := w.s.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	w.restart()
+	parts := partitionsOf(b)
+	for _, only := range []*shard.Set{nil, shard.All(), setOf(parts[:7]...), {}} {
+		want := 0
+		for _, p := range parts {
+			if only == nil || only.Has(p) {
+				want++
+			}
+		}
+		q, err := w.s.ExemplarQuerier(shard.Within(t.Context(), only))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := q.Select(0, math.MaxInt64, []*labels.Matcher{everything()})
+		if err != nil || len(got) != want {
+			t.Errorf("%d series with exemplars, want %d: %v", len(got), want, err)
+		}
 	}
 }

@@ -96,7 +96,9 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.active = newTable(s.newRegistry(), o.Now())
+	s.viewMu.Lock() // somebody may ask for metrics already
 	s.tables = []*table{s.active}
+	s.viewMu.Unlock()
 	if err := s.replay(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}

@@ -30,6 +30,27 @@ func newTable(r *head.Registry, now time.Time) *table {
 	return t
 }
 
+// newRegistry makes a registry. The caller holds gate for writing, or is alone.
+func (s *Store) newRegistry() *head.Registry {
+	return head.NewRegistry(head.RegistryOptions{DeviceLabel: s.o.DeviceLabel, Ledger: &s.ledger, Sums: s.sums, Past: s.past()})
+}
+
+// past are times such that there is no sample at others. The caller holds gate for writing, or is alone.
+func (s *Store) past() (past []chunk.Interval) {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	for _, b := range s.blocks {
+		m := b.Meta()
+		past = append(past, chunk.Interval{Min: m.MinTime, Max: m.MaxTime})
+	}
+	for _, t := range s.tables {
+		if lo, hi := t.Bounds(); lo <= hi {
+			past = append(past, chunk.Interval{Min: lo, Max: hi})
+		}
+	}
+	return past
+}
+
 func (t *table) release() {
 	if t.users.Add(-1) == 0 {
 		t.Memtable.Release()

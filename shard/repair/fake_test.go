@@ -2,8 +2,10 @@ package repair
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,6 +20,7 @@ import (
 
 // memory is a store in maps.
 type memory struct {
+	mu     sync.Mutex // guards what follows
 	series map[series.ID]*entry
 	own    *shard.Set
 	fail   func() error // asked before each append; nil never fails
@@ -39,6 +42,8 @@ func newEntry(ls labels.Labels) *entry {
 }
 
 func (m *memory) put(of *entry, t int64, v float64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	e := m.series[of.id]
 	if e == nil {
 		e = &entry{of.id, of.key, of.labels, of.partition, map[int64]float64{}}
@@ -51,6 +56,8 @@ func (m *memory) put(of *entry, t int64, v float64) {
 }
 
 func (m *memory) has(of *entry, t int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	e := m.series[of.id]
 	if e == nil {
 		return false
@@ -81,9 +88,13 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 
 // within returns the series of some partitions, by ID.
 func (m *memory) within(parts *shard.Set) (out []*entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, e := range m.series {
 		if parts == nil || parts.Has(e.partition) {
-			out = append(out, e)
+			e := *e
+			e.samples = maps.Clone(e.samples)
+			out = append(out, &e)
 		}
 	}
 	slices.SortFunc(out, func(a, b *entry) int { return a.id.Compare(b.id) })
@@ -126,6 +137,8 @@ func (m *memory) SeriesDigests(ctx context.Context, window int64) (out []series.
 }
 
 func (m *memory) Own(parts *shard.Set) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	own := *parts
 	m.own = &own
 }
@@ -141,6 +154,8 @@ func (m *memory) compact() {
 
 // remove applies a delete.
 func (m *memory) remove(id series.ID, mint, maxt int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	e := m.series[id]
 	if e == nil {
 		return

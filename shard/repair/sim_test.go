@@ -232,8 +232,8 @@ func (n *node) merge(records map[string]record) {
 func (n *node) conclude() {
 	v := n.View()
 	c := v.Ring.Change()
-	first := slices.IndexFunc(v.Members, func(m shard.Member) bool { return m.Up && m.State == shard.Active })
-	if !n.up || v.Self < 0 || v.Self != first || !v.Ring.Changing() || c >= 0 && v.Members[c].State == shard.Joining {
+	first := slices.IndexFunc(v.Members, func(m shard.Member) bool { return m.Up && m.State != shard.Joining })
+	if !n.up || v.Self < 0 || v.Self != first || !v.Ring.Changing() || c >= 0 && (v.Members[c].State == shard.Joining || len(v.Ring.Next(0)) == 0) {
 		return
 	}
 	for i, m := range v.Members {
