@@ -116,14 +116,14 @@ type traffic struct {
 	wg      sync.WaitGroup
 }
 
-// startTraffic writes through the first node by remote_write, and through each of these by MQTT; and it asks all of them all the time.
-func startTraffic(t *testing.T, nodes []*node, rate float64, pause time.Duration) *traffic {
+// startTraffic writes by remote_write to an address, and through each of these nodes by MQTT; and it asks all of them all the time.
+func startTraffic(t *testing.T, nodes []*node, rate float64, pause time.Duration, address string) *traffic {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	tr := &traffic{stop: stop}
 	t.Cleanup(tr.wg.Wait)
 	t.Cleanup(stop)
-	tr.load = startLoad(ctx, t, nodes[0].url, 2000, rate)
+	tr.load = startLoad(ctx, t, address, 2000, rate)
 	for i, n := range nodes {
 		w := newWriter(n, fmt.Sprintf("writer-%d", i))
 		w.pause = pause
@@ -152,7 +152,7 @@ func (tr *traffic) check(t *testing.T, nodes []*node) {
 func TestClusterOneNodeDown(t *testing.T) {
 	t.Parallel()
 	nodes, _ := startCluster(t, 3, "--memtable-size=1MB")
-	tr := startTraffic(t, nodes, 20_000, 0)
+	tr := startTraffic(t, nodes, 20_000, 0, nodes[0].url)
 	rnd := rand.New(rand.NewPCG(rand.Uint64(), 0))
 	for i := range kills(t) {
 		victim := nodes[1+rnd.IntN(2)] // the load is on the first
@@ -176,7 +176,7 @@ func TestClusterOneNodeDown(t *testing.T) {
 func TestClusterGrowsAndShrinks(t *testing.T) {
 	t.Parallel()
 	nodes, seeds := startCluster(t, 3)
-	tr := startTraffic(t, nodes, 2_000, 50*time.Millisecond)
+	tr := startTraffic(t, nodes, 2_000, 50*time.Millisecond, nodes[0].url)
 	fourth, _ := newMember(t, "n4", seeds)
 	fourth.start(t)
 	nodes = append(nodes, fourth)
@@ -202,7 +202,7 @@ func TestClusterGrowsAndShrinks(t *testing.T) {
 func TestClusterRestart(t *testing.T) {
 	t.Parallel()
 	nodes, _ := startCluster(t, 3)
-	tr := startTraffic(t, nodes, 20_000, 0)
+	tr := startTraffic(t, nodes, 20_000, 0, nodes[0].url)
 	untilScalar(t, nodes[1].url, `count_over_time(sequence{device_id="writer-0"}[2h])`, func(v float64) bool { return v > 1000 })
 	for _, n := range nodes {
 		n.Kill(t)
