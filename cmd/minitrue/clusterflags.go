@@ -35,7 +35,7 @@ type clusterFlags struct {
 func (f *clusterFlags) register(s *pflag.FlagSet) {
 	s.StringSliceVar(&f.Seeds, "seeds", nil, "some nodes of the cluster to join, host:port of their gossip, separated by commas")
 	s.IntVar(&f.PeerPort, "peer-port", 0, "port on which nodes send each other data (default: that of gossip + 1000)")
-	s.StringVar(&f.Advertise, "advertise", "", "address at which the other nodes find this one (default: that of --listen)")
+	s.StringVar(&f.Advertise, "advertise", "", "address at which the other nodes find this one (default: that of --listen, or where it is 0.0.0.0 the one from which this machine reaches others)")
 	s.IntVar(&f.Replication, "replication-factor", 3, "how many nodes keep each series, where there are so many; the first node of a cluster decides, and minitruectl ring set changes it")
 	s.StringVar(&f.Consistency, "write-consistency", "quorum", "how many of them must have stored a write before it is acknowledged: one, quorum or all; decided likewise")
 	s.StringVar(&f.Zone, "zone", "", "room, rack or building of this node: copies go to different ones")
@@ -55,13 +55,11 @@ func (f *flags) settleCluster(s *pflag.FlagSet) error {
 	if c.PeerPort == 0 && f.TCPPort > 0 {
 		c.PeerPort = f.TCPPort + 1000
 	}
-	if c.Advertise == "" {
-		c.Advertise = f.Listen
-	}
 	steps := []struct {
 		flag  string
 		check func() error
 	}{
+		{"advertise", f.settleAdvertise},
 		{"seeds", c.checkSeeds},
 		{"peer-port", func() error { return port(c.PeerPort) }},
 		{"replication-factor", func() error {
@@ -82,6 +80,46 @@ func (f *flags) settleCluster(s *pflag.FlagSet) error {
 		}
 	}
 	return nil
+}
+
+// settleAdvertise finds an address for the other nodes when none is given: that of --listen, or, where this means all of the machine's, the
+// one from which it reaches others.
+func (f *flags) settleAdvertise() error {
+	c := &f.clusterFlags
+	if c.Advertise != "" {
+		return nil
+	}
+	c.Advertise = f.Listen
+	if ip := net.ParseIP(f.Listen); !c.joinable || f.Listen != "" && (ip == nil || !ip.IsUnspecified()) {
+		return nil
+	}
+	ip, err := ownAddress()
+	if err != nil {
+		return fmt.Errorf("find this node's own: %w; give the one at which other nodes find it", err)
+	}
+	c.Advertise = ip.String()
+	return nil
+}
+
+// ownAddress returns the address that the default route begins at, else that of any interface but the loopback.
+func ownAddress() (net.IP, error) {
+	for _, to := range []string{"8.8.8.8:9", "[2001:4860:4860::8888]:9"} { // for UDP this looks up the route and sends nothing
+		if conn, err := net.Dial("udp", to); err == nil {
+			ip := conn.LocalAddr().(*net.UDPAddr).IP
+			_ = conn.Close()
+			return ip, nil
+		}
+	}
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP, nil
+		}
+	}
+	return nil, errors.New("no network interface has an address")
 }
 
 func (f *clusterFlags) checkSeeds() error {

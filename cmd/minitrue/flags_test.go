@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +64,36 @@ func TestSettlePorts(t *testing.T) {
 	}
 	if f, err := settled(); err != nil || f.NodeID != host {
 		t.Errorf("without a name the node is %q (%v), want %q", f.NodeID, err, host)
+	}
+}
+
+// A node that listens on all addresses tells the others one at which it can be found.
+func TestSettleAdvertise(t *testing.T) {
+	rows := []struct{ args, want string }{ // want "": one of this machine's addresses
+		{"--node-id=ing1", "127.0.0.1"},
+		{"--node-id=ing1 --listen=127.0.0.7", "127.0.0.7"},
+		{"--node-id=ing1 --listen=0.0.0.0 --advertise=10.1.2.3", "10.1.2.3"},
+		{"--node-id=ing1 --listen=rack7.example --cluster-key-file=KEY", "rack7.example"},
+		{"--node-id=ing1 --listen=0.0.0.0", ""},
+		{"--node-id=ing1 --listen=::", ""},
+		{"--listen=0.0.0.0", "0.0.0.0"}, // it has nobody to tell
+	}
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, bytes.Repeat([]byte("k"), 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		f, err := settled(strings.Fields(strings.ReplaceAll(row.args, "KEY", key))...)
+		if err != nil {
+			if row.want != "" || !strings.Contains(err.Error(), "--advertise: find this node's own: no network interface has an address") {
+				t.Errorf("%q: %v", row.args, err)
+			}
+			continue
+		}
+		ip := net.ParseIP(f.Advertise)
+		if row.want != "" && f.Advertise != row.want || row.want == "" && (ip == nil || ip.IsUnspecified() || ip.IsLoopback()) {
+			t.Errorf("%q: the others are told %q, want %q", row.args, f.Advertise, row.want)
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func New(o Options) (*Cluster, error) {
 		up: map[string]bool{}, changed: make(chan struct{}), warned: map[string]bool{}, offered: map[string]time.Time{},
 		inbox: make(chan []byte, 256), health: make(chan struct{}, 1), fatal: make(chan error, 1),
 	}
-	c.log = o.Logger.With("node", id.Name)
+	c.log = o.Logger
 	c.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: c.members.count}
 	if c.run, err = newRun(o.Now()); err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
