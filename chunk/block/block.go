@@ -188,6 +188,17 @@ func (b *Block) Close() error {
 }
 
 func (b *Block) unmap() {
+	b.uncache()
+	for _, m := range b.maps {
+		if err := unmapFile(m); err != nil {
+			b.log.Error("A block cannot be unmapped.", "block", b.meta.ULID, "err", err)
+		}
+	}
+	b.maps = nil
+}
+
+// uncache drops what was decoded.
+func (b *Block) uncache() {
 	gone := map[*slot]bool{&b.digests: true}
 	for i := range b.ids {
 		gone[&b.ids[i]] = true
@@ -198,12 +209,6 @@ func (b *Block) unmap() {
 		}
 	}
 	b.cache.forget(gone)
-	for _, m := range b.maps {
-		if err := unmapFile(m); err != nil {
-			b.log.Error("A block cannot be unmapped.", "block", b.meta.ULID, "err", err)
-		}
-	}
-	b.maps = nil
 }
 
 // forget returns the pages that were touched to the page cache.
@@ -215,4 +220,7 @@ func (b *Block) forget() {
 
 // Forget tells that what was read so far will not be read again soon, so that it does not
 // count as memory of the process. What was returned stays valid.
-func (b *Block) Forget() { b.forget() }
+func (b *Block) Forget() {
+	b.uncache()
+	b.forget()
+}

@@ -122,7 +122,7 @@ func (c *Cache) drop(i int) {
 	c.ring = c.ring[:last]
 }
 
-// forget empties slots whose block nobody reads any more.
+// forget empties slots that nobody will read soon.
 func (c *Cache) forget(gone map[*slot]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

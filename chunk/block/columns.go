@@ -210,8 +210,10 @@ func (c *columns) slots(f func(*slot)) {
 	for _, g := range c.groups {
 		f(&g.fixed)
 		f(&g.times)
+		g.mu.Lock()
 		for i := range g.data {
 			f(&g.data[i].slot)
 		}
+		g.mu.Unlock()
 	}
 }

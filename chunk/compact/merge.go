@@ -28,8 +28,11 @@ type MergeOptions struct {
 	Duty    float64                                           // the part of its time that it works, so that ingest has the rest; 0 means 1
 }
 
-// forgetEvery is how many bytes of chunks are read before their pages are given back.
-const forgetEvery = 32 << 20
+// forgetEvery is how many bytes are read before their pages are given back: chunks, and of the index of a series about indexed.
+const (
+	forgetEvery = 8 << 20
+	indexed     = 32
+)
 
 // Merge writes one block below root with all samples of some, whose references the
 // caller holds; the caller removes them when the new one is open. Chunks that overlap are merged by the
@@ -188,6 +191,7 @@ func (m *merger) series(least int) error {
 			}
 		}
 		in.ord++
+		m.read += indexed
 		m.load(in)
 	}
 	if !keep {

@@ -160,6 +160,7 @@ func (s *Store) compact(ctx context.Context, job compact.Job, duty float64) erro
 	start := s.o.Now()
 	v := s.view()
 	defer v.close()
+	v.leaveMemory()
 	var in []*block.Block
 	for _, b := range slices.Concat(v.blocks, v.coarse) {
 		if slices.Contains(job.Blocks, b.Meta().ULID) {

@@ -54,6 +54,7 @@ func (s *Store) downsample(ctx context.Context, now int64, o compact.Options, du
 func (s *Store) downsampleJob(ctx context.Context, job compact.DownsampleJob, duty float64) error {
 	v := s.view()
 	defer v.close()
+	v.leaveMemory()
 	meta, err := compact.Downsample(ctx, job, slices.Concat(v.blocks, v.coarse), s.blocksDir(), compact.MergeOptions{
 		Writer: block.WriterOptions{FS: s.o.FS}, Duty: duty, Seq: v.seq, Deleted: v.deletedOf, Keep: v.own,
 	})

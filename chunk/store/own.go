@@ -45,6 +45,7 @@ const muchForeign = 20
 func (s *Store) planForeign(o compact.Options) (jobs []compact.Job, err error) {
 	v := s.view()
 	defer v.close()
+	v.leaveMemory()
 	if v.own == nil {
 		s.foreign = nil
 		return nil, nil

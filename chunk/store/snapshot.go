@@ -62,6 +62,7 @@ func (s *Store) link(ctx context.Context, to string) error {
 	}
 	v := s.view()
 	defer v.close()
+	v.leaveMemory()
 	for _, b := range slices.Concat(v.blocks, v.coarse) {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -119,10 +119,16 @@ func (v *view) activeSeries() int {
 	return v.registries[0].Count()
 }
 
-func (v *view) close() {
+// leaveMemory gives memtables back that a long reader of blocks does not need: they would stay after they are flushed.
+func (v *view) leaveMemory() {
 	for _, t := range v.tables {
 		t.release()
 	}
+	v.tables, v.registries = nil, nil
+}
+
+func (v *view) close() {
+	v.leaveMemory()
 	for _, b := range v.blocks {
 		if _, coarse := v.bounds[b]; !coarse {
 			b.Release()
@@ -131,5 +137,5 @@ func (v *view) close() {
 	for _, b := range v.coarse {
 		b.Release()
 	}
-	v.tables, v.blocks, v.coarse = nil, nil, nil
+	v.blocks, v.coarse = nil, nil
 }

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ import (
 
 var (
 	seedFlag = flag.Uint64("seed", 0, "the one simulation to run, with its log")
-	simsFlag = flag.Int("sims", 0, "how many simulations to run; 0 means 300, or 30 with -short")
+	simsFlag = flag.Int("sims", 0, "how many simulations to run; 0 means 3000, or 30 with -short")
 )
 
 func TestSimulation(t *testing.T) {
@@ -34,16 +36,23 @@ func TestSimulation(t *testing.T) {
 	}
 	n := *simsFlag
 	if n == 0 {
-		n = 300
+		n = 3000
 		if testing.Short() {
 			n = 30
 		}
 	}
-	for seed := range uint64(n) {
-		simulate(t, seed+1, func(string, ...any) {})
-		if t.Failed() {
-			t.Fatalf("go test ./shard/repair -run Simulation -seed %d", seed+1)
-		}
+	var next atomic.Int64
+	for i := range runtime.GOMAXPROCS(0) {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			for seed := next.Add(1); seed <= int64(n); seed = next.Add(1) {
+				simulate(t, uint64(seed), func(string, ...any) {})
+				if t.Failed() {
+					next.Store(int64(n)) // the others stop
+					t.Fatalf("go test ./shard/repair -run Simulation -seed %d", seed)
+				}
+			}
+		})
 	}
 }
 
@@ -65,6 +74,7 @@ type world struct {
 	events   bool            // things happen while nodes talk
 	depth    int
 	version  uint64
+	rings    map[string]*shard.Ring // by what they are made of
 	all      []*entry
 	next     map[series.ID]int64
 	writes   []*write
@@ -132,7 +142,7 @@ type node struct {
 func simulate(t *testing.T, seed uint64, log func(string, ...any)) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
-		t: t, log: log, r: r, clock: simStart, cut: map[[2]string]bool{}, next: map[series.ID]int64{},
+		t: t, log: log, r: r, rings: map[string]*shard.Ring{}, clock: simStart, cut: map[[2]string]bool{}, next: map[series.ID]int64{},
 		replicas: 1 + r.IntN(3), events: true, calm: r.IntN(2) == 0, loss: []int{0, 0, 5, 30}[r.IntN(4)], rounds: r.IntN(3) == 0,
 		deaf: map[string]bool{},
 	}
@@ -259,8 +269,6 @@ func sorted[V any](m map[string]V) []string {
 	return keys
 }
 
-var rings = map[string]*shard.Ring{}
-
 // look makes the view of the records.
 func (n *node) look() {
 	var nodes []shard.Node
@@ -273,16 +281,13 @@ func (n *node) look() {
 			fmt.Fprintf(&text, "%s %d %d,", rec.node.ID, rec.node.State, rec.node.Since)
 		}
 	}
-	ring := rings[text.String()]
+	ring := n.w.rings[text.String()]
 	if ring == nil {
 		var err error
 		if ring, err = shard.NewResizedRing(nodes, placed, wanted); err != nil {
 			n.w.t.Fatal(err)
 		}
-		if len(rings) > 500 {
-			clear(rings)
-		}
-		rings[text.String()] = ring
+		n.w.rings[text.String()] = ring
 	}
 	n.view = &shard.View{Ring: ring, Self: ring.Index(n.id)}
 	for _, x := range ring.Nodes() {
