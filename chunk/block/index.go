@@ -195,34 +195,72 @@ func (x *index) length(pair uint32) int {
 
 // appendList appends the ordinals of the series that have a label.
 func (x *index) appendList(dst []uint32, pair uint32) ([]uint32, error) {
-	err := x.eachListed(pair, func(ord uint32) bool {
-		dst = append(dst, ord)
-		return true
-	})
+	var r listReader
+	err := r.open(x, pair)
+	for err == nil && r.left > 0 {
+		var some []uint32
+		some, err = r.read()
+		dst = append(dst, some...)
+	}
 	return dst, err
 }
 
-// eachListed calls f for the series of a list, ascending, until it returns false.
-func (x *index) eachListed(pair uint32, f func(ord uint32) bool) error {
+// listReader reads the list of a label some entries at a time.
+type listReader struct {
+	b       []byte
+	left    uint32 // entries
+	next    uint32 // least number that may come
+	prev    uint32
+	series  uint32
+	entries [256]uint32
+}
+
+// open begins with the list of a pair.
+func (r *listReader) open(x *index, pair uint32) error {
 	b := x.list(pair)
 	n, w := uvarint32(b)
-	b = b[w:]
-	if w == 0 || uint64(n) > uint64(len(b)) || n > x.series {
+	if w == 0 || uint64(n) > uint64(len(b)-w) || n > x.series {
 		return errIndex
 	}
-	prev := uint32(0)
-	for i := range n {
-		d, w := uvarint32(b)
-		if w == 0 || i > 0 && d == 0 || uint64(prev)+uint64(d) >= uint64(x.series) {
-			return errIndex
-		}
-		b = b[w:]
-		prev += d
-		if !f(prev) {
-			return nil
-		}
-	}
+	r.b, r.left, r.next, r.prev, r.series = b[w:], n, 0, 0, x.series
 	return nil
+}
+
+// read returns the next entries, ascending, which stay valid until it is called again: none at the end.
+func (r *listReader) read() ([]uint32, error) {
+	out := r.entries[:min(r.left, uint32(len(r.entries)))]
+	b, prev := r.b, r.prev
+	for i := 0; i < len(out); {
+		if i+8 <= len(out) && len(b) >= 8 && prev < math.MaxUint32-8*0x7f {
+			if x := binary.LittleEndian.Uint64(b); small(x) {
+				for k := range 8 {
+					prev += uint32(x >> (8 * k) & 0xff)
+					out[i+k] = prev
+				}
+				if prev >= r.series {
+					return nil, errIndex
+				}
+				i, b = i+8, b[8:]
+				r.next = 1
+				continue
+			}
+		}
+		d, w := uvarint32(b)
+		if w == 0 || d < r.next || uint64(prev)+uint64(d) >= uint64(r.series) {
+			return nil, errIndex
+		}
+		b, prev, r.next = b[w:], prev+d, 1
+		out[i] = prev
+		i++
+	}
+	r.b, r.prev, r.left = b, prev, r.left-uint32(len(out))
+	return out, nil
+}
+
+// small says whether all eight bytes of x are in [1, 127].
+func small(x uint64) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	return ((x-ones)|x)&tops == 0
 }
 
 // uvarint32 reads a number below 2³²; w is 0 when there is none.

@@ -190,21 +190,22 @@ func (s *selection) union(pairs []uint32) ([]uint32, error) {
 // keepListed keeps the series that are in the list of a label, or that are not. It reads the list as far as they reach.
 func (s *selection) keepListed(pair uint32, listed bool) error {
 	kept, rest := s.ords[:0], s.ords
-	err := s.eachListed(pair, func(ord uint32) bool {
-		for len(rest) > 0 && rest[0] < ord {
-			if !listed {
+	var r listReader
+	err := r.open(s.index, pair)
+	for err == nil && r.left > 0 && len(rest) > 0 {
+		var some []uint32
+		if some, err = r.read(); err != nil {
+			break
+		}
+		for i := 0; len(rest) > 0 && rest[0] <= some[len(some)-1]; rest = rest[1:] {
+			for some[i] < rest[0] {
+				i++
+			}
+			if (some[i] == rest[0]) == listed {
 				kept = append(kept, rest[0])
 			}
-			rest = rest[1:]
 		}
-		if len(rest) > 0 && rest[0] == ord {
-			if listed {
-				kept = append(kept, ord)
-			}
-			rest = rest[1:]
-		}
-		return len(rest) > 0
-	})
+	}
 	if s.ords = kept; !listed {
 		s.ords = append(kept, rest...)
 	}

@@ -99,6 +99,16 @@ func (n *names) add(sel Selection, i int) {
 	}
 }
 
+// addLabels is add for labels that are at hand.
+func (n *names) addLabels(ls labels.Labels) {
+	for _, name := range metadata[1:] {
+		n.odd = n.odd || ls.Has(name)
+	}
+	if name := ls.Get(metadata[0]); !n.seen[name] {
+		n.seen[name] = true
+	}
+}
+
 // join takes over what another has noticed.
 func (n *names) join(o *names) {
 	n.odd = n.odd || o.odd

@@ -174,7 +174,8 @@ func (w *worker) work(ctx context.Context, n, portion int, next *atomic.Int64, d
 // each evaluates a plan without an aggregation.
 func (r *run) each(ctx context.Context) (prom.Matrix, error) {
 	all := make(prom.Matrix, r.sel.Len())
-	err := r.parallel(ctx, len(all), portion, func(w *worker, from, to int) error {
+	few := min(portion, max(1, len(all)/(8*runtime.GOMAXPROCS(0)))) // so that all have as much to do
+	err := r.parallel(ctx, len(all), few, func(w *worker, from, to int) error {
 		for i := from; i < to; i++ {
 			n, err := w.series(i)
 			if err != nil {
@@ -189,10 +190,11 @@ func (r *run) each(ctx context.Context) (prom.Matrix, error) {
 	return slices.DeleteFunc(all, func(s prom.Series) bool { return len(s.Floats) == 0 }), err
 }
 
-// labels are those that a function leaves a series.
+// labels are those that a function leaves a series that had points.
 func (w *worker) labels(i int) labels.Labels {
 	ls := w.sel.Labels(i, &w.builder)
 	if w.p.fn.drops() {
+		w.names.addLabels(ls)
 		return ls.DropReserved(schema.IsMetadataLabel)
 	}
 	return ls
@@ -248,6 +250,9 @@ func (w *worker) addTo(part *partial, group, i int) error {
 	n, err := w.series(i)
 	if err != nil || n == 0 {
 		return err
+	}
+	if w.has[i] {
+		w.names.add(w.sel, i)
 	}
 	return part.add(group, i, w.out)
 }

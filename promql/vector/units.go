@@ -146,7 +146,7 @@ func (u *units) addSamples(f fn, c *chunk.Chunk) error {
 	cols := chunk.Columns{T: u.t, V: u.v}
 	err := c.AppendTo(&cols)
 	u.t, u.v = cols.T, cols.V
-	if err != nil || f == fnSelect {
+	if err != nil || f == fnSelect || c.Encoding == chunk.Dense && c.Stale == 0 { // XOR may come from memory, uncounted
 		return err
 	}
 	for i := from; i < len(u.v); i++ {

@@ -71,10 +71,7 @@ func (w *worker) series(i int) (int, error) {
 			n++
 		}
 	}
-	if n > 0 && w.p.fn.drops() {
-		w.names.add(w.sel, i)
-		w.has[i] = true
-	}
+	w.has[i] = n > 0 && w.p.fn.drops()
 	return n, w.budget.take(n)
 }
 
