@@ -61,6 +61,7 @@ type Client struct {
 	by       *http.Transport
 	requests *prometheus.CounterVec
 	sent     *prometheus.CounterVec
+	received *prometheus.CounterVec
 }
 
 const (
@@ -93,7 +94,23 @@ func NewClient(o ClientOptions) *Client {
 		Name: "minitrue_peer_sent_bytes_total",
 		Help: "Bytes of the bodies of requests to other nodes, by path.",
 	}, []string{"path"})
+	c.received = f.NewCounterVec(prometheus.CounterOpts{
+		Name: "minitrue_peer_received_bytes_total",
+		Help: "Bytes of the bodies of other nodes' answers, as far as they were read, by path.",
+	}, []string{"path"})
 	return c
+}
+
+// counted is a body whose bytes are counted as they are read.
+type counted struct {
+	io.ReadCloser
+	bytes prometheus.Counter
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.bytes.Add(float64(n))
+	return n, err
 }
 
 // Close closes the connections that nobody uses.
@@ -118,6 +135,7 @@ func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []b
 	if err != nil {
 		return nil, fmt.Errorf("post %s to node %s: %w", r.URL.Path, name(m), err)
 	}
+	resp.Body = counted{resp.Body, c.received.WithLabelValues(r.URL.Path)}
 	return resp, nil
 }
 
