@@ -127,18 +127,18 @@ func (k *compareCommand) run(c *cobra.Command, _ []string) (err error) {
 	if r == nil {
 		return err
 	}
-	return errors.Join(err, k.print(c, r), r.Err())
+	return errors.Join(err, printReport(c, r, k.json), r.Err())
 }
 
-// print writes the report, of a run that was interrupted too.
-func (k *compareCommand) print(c *cobra.Command, r *contest.Report) error {
-	if k.json == "-" {
+// printReport writes the report, of a run that was interrupted too; file is where to put it as JSON.
+func printReport(c *cobra.Command, r *contest.Report, file string) error {
+	if file == "-" {
 		return printJSON(c.OutOrStdout(), r)
 	}
-	if _, err := fmt.Fprint(c.OutOrStdout(), r.Markdown()); err != nil || k.json == "" {
+	if _, err := fmt.Fprint(c.OutOrStdout(), r.Markdown()); err != nil || file == "" {
 		return err
 	}
-	f, err := os.Create(k.json)
+	f, err := os.Create(file)
 	if err != nil {
 		return err
 	}

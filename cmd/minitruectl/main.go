@@ -34,7 +34,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(
 		newSimulate(),
-		group("bench", "Measure a server from outside", newBenchLoad(), newBenchQuery(), newBenchMQTT(), newBenchCheck(), newBenchCompare()),
+		group("bench", "Measure a server from outside", newBenchLoad(), newBenchQuery(), newBenchMQTT(), newBenchCheck(), newBenchCompare(), newBenchCluster()),
 		group("wal", "Look into a write-ahead log", newWALDump(), newWALRepair()),
 		group("block", "Look into a block", newBlockInspect()),
 		newRing(),

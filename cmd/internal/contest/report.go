@@ -12,14 +12,15 @@ type Report struct {
 	Date          time.Time         `json:"date"`
 	Machine       string            `json:"machine"`
 	Versions      map[string]string `json:"versions"` // by the name of the rival
-	Sizes         Sizes             `json:"sizes"`
+	Sizes         any               `json:"sizes"`
 	Figures       []*Figure         `json:"figures"`
 	Notes         []string          `json:"notes"`         // what a reader of the figures must know
 	Disagreements []string          `json:"disagreements"` // answers that differ, values that are lost or changed
 	Failures      []string          `json:"failures"`      // scenarios that did not come to their end
 	Raw           []Raw             `json:"raw"`
 
-	rivals []Rival
+	command string
+	rivals  []Rival
 }
 
 // Raw is something that was measured, as it was measured.
@@ -42,7 +43,7 @@ func (r *Report) Err() error {
 	if len(parts) == 0 {
 		return nil
 	}
-	return fmt.Errorf("bench compare: %s", strings.Join(parts, "; "))
+	return fmt.Errorf("%s: %s", r.command, strings.Join(parts, "; "))
 }
 
 // record notes a value of a figure; the first who does so says what the figure is.

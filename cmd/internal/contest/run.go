@@ -44,7 +44,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("bench compare: %w", err)
 	}
-	r := &Report{Date: time.Now(), Machine: machine(), Versions: map[string]string{}, Sizes: o.Sizes, rivals: o.Rivals}
+	r := &Report{command: "bench compare", Date: time.Now(), Machine: machine(), Versions: map[string]string{}, Sizes: o.Sizes, rivals: o.Rivals}
 	for _, v := range o.Rivals {
 		r.Versions[v.Name] = v.version(v.Exe)
 	}
