@@ -114,7 +114,12 @@ func (r *Registry) Lookup(ids []series.ID, refs []Ref) (unknown int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for i := range ids {
-		refs[i] = r.lookup(ids[i])
+		refs[i] = Ref(r.ids.candidate(ids[i].Lo))
+	}
+	for i, ref := range refs[:len(ids)] {
+		if ref != 0 && r.series.at(uint32(ref)).id != ids[i] {
+			refs[i] = r.lookup(ids[i])
+		}
 		if refs[i] == 0 {
 			unknown++
 		}

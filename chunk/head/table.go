@@ -32,6 +32,20 @@ func (t *table) find(hash uint64, is func(index uint32) bool) uint32 {
 	}
 }
 
+// candidate is the first index that find would ask about, or 0: many of them are looked for before any is asked about, so that the
+// processor waits for memory once for several.
+func (t *table) candidate(hash uint64) uint32 {
+	if len(t.slots) == 0 {
+		return 0
+	}
+	mask := uint64(len(t.slots) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if s := t.slots[i]; s.index == 0 || s.mark == uint32(hash>>32) {
+			return s.index
+		}
+	}
+}
+
 // put adds an index; hashOf gives the hash of one that is there, for growing.
 func (t *table) put(hash uint64, index uint32, hashOf func(index uint32) uint64) {
 	if 4*(t.used+1) > 3*len(t.slots) {

@@ -12,6 +12,7 @@ import (
 
 // Clusters of real nodes get a tiny load, answer rightly, grow, and become equal again after one was away.
 func TestBenchCluster(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var b proc.Builder
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,11 @@ type delivery struct {
 // pack makes the bodies for all nodes. Nodes with the same parcels share theirs; the caller holds each body once.
 func (s *split) pack() (byNode [][]delivery, all []*body) {
 	byNode = make([][]delivery, len(s.byNode))
+	s.squeezed = s.squeezed[:0]
+	once := len(s.plain) >= leastParcel*len(s.parcels)
+	if once {
+		s.squeeze()
+	}
 	for n, list := range s.byNode {
 		if len(list) == 0 {
 			continue
@@ -54,7 +60,7 @@ func (s *split) pack() (byNode [][]delivery, all []*body) {
 				size += p.to - p.from
 				k++
 			}
-			d := delivery{s.compress(list[:k]), list[:k]}
+			d := delivery{s.gatherBody(list[:k], once), list[:k]}
 			byNode[n], all = append(byNode[n], d), append(all, d.body)
 			list = list[k:]
 		}
@@ -62,32 +68,48 @@ func (s *split) pack() (byNode [][]delivery, all []*body) {
 	return byNode, all
 }
 
-// compress makes one body of parcels.
-func (s *split) compress(list []int32) *body {
-	first := &s.parcels[list[0]]
+// leastParcel is how many bytes parcels have on average when each is compressed by itself, once for all nodes that get it: what repeats
+// between small ones would be too much to leave.
+const leastParcel = 8 << 10
+
+// squeeze compresses every parcel.
+func (s *split) squeeze() {
+	for j := range s.parcels {
+		p := &s.parcels[j]
+		at := len(s.squeezed)
+		s.squeezed = slices.Grow(s.squeezed, s2.MaxEncodedLen(p.to-p.from))
+		z := s2.EncodeSnappy(s.squeezed[at:cap(s.squeezed)], s.plain[p.from:p.to])
+		_, header := binary.Uvarint(z) // the length, which is that of the whole in a body
+		p.zfrom, p.zto = at+header, at+len(z)
+		s.squeezed = s.squeezed[:p.zto]
+	}
+}
+
+// gatherBody makes one body of parcels. What Snappy's elements copy they find by its distance, so that they mean the same behind others.
+func (s *split) gatherBody(list []int32, once bool) *body {
 	b := bodies.Get().(*body)
 	b.hold()
-	from, to, gathered := first.from, first.from, false
-	s.gather = s.gather[:0]
+	plain := 0
 	for _, j := range list {
 		p := &s.parcels[j]
 		b.samples += p.samples
 		b.series += p.end - p.first
-		if p.from != to && !gathered { // they do not lie beside each other
-			s.gather, gathered = append(s.gather, s.plain[from:to]...), true
-		}
-		if gathered {
-			s.gather = append(s.gather, s.plain[p.from:p.to]...)
-		}
-		to = p.to
+		plain += p.to - p.from
 	}
-	src := s.plain[from:to]
-	if gathered {
-		src = s.gather
+	if once {
+		b.b = binary.AppendUvarint(b.b[:0], uint64(plain))
+		for _, j := range list {
+			b.b = append(b.b, s.squeezed[s.parcels[j].zfrom:s.parcels[j].zto]...)
+		}
+		return b
 	}
-	if n := s2.MaxEncodedLen(len(src)); cap(b.b) < n {
+	s.gather = s.gather[:0]
+	for _, j := range list {
+		s.gather = append(s.gather, s.plain[s.parcels[j].from:s.parcels[j].to]...)
+	}
+	if n := s2.MaxEncodedLen(plain); cap(b.b) < n {
 		b.b = make([]byte, n)
 	}
-	b.b = s2.EncodeSnappy(b.b[:cap(b.b)], src)
+	b.b = s2.EncodeSnappy(b.b[:cap(b.b)], s.gather)
 	return b
 }

@@ -21,6 +21,8 @@ type split struct {
 	more    []byte    // exemplars and histograms of the series at hand
 	byNode  [][]int32 // the parcels that each node gets
 	gather  []byte
+	// the parcels compressed, if each is by itself, one after another
+	squeezed []byte
 
 	local   series.Batch // what this node stores
 	localOf []int32      // its series' indexes in the batch
@@ -32,6 +34,7 @@ const none = -1
 type parcel struct {
 	route      *route // nil: nobody waits for it
 	from, to   int    // in split.plain
+	zfrom, zto int    // in split.squeezed
 	first, end int    // in split.pieces
 	samples    int
 
@@ -62,7 +65,7 @@ func (s *split) release() {
 	clear(s.local.Series[:cap(s.local.Series)])
 	clear(s.local.Histograms[:cap(s.local.Histograms)])
 	clear(s.local.Exemplars[:cap(s.local.Exemplars)])
-	if cap(s.plain)+cap(s.gather)+cap(s.more)+32*cap(s.keys) <= maxKept {
+	if cap(s.plain)+cap(s.gather)+cap(s.squeezed)+cap(s.more)+32*cap(s.keys) <= maxKept {
 		splits.Put(s)
 	}
 }
