@@ -59,7 +59,29 @@ func TestTailIsRemembered(t *testing.T) {
 		}
 	}
 	add(t, s, "a", "8")
+	s = open(t, dir, followed)
 	if got := replay(t, s, "a"); !slices.Equal(got, []string{"8"}) {
+		t.Errorf("replayed %q", got)
+	}
+}
+
+// When all segments are gone, the next one gets a number of which nothing is remembered.
+func TestMarkOutlivesItsSegment(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, followed)
+	add(t, s, "a", "1")
+	for range 2 {
+		replay(t, s, "a")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir, followed)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "a", "*.hint")); len(files) != 0 {
+		t.Fatalf("%q remain", files)
+	}
+	add(t, s, "a", "2")
+	if got := replay(t, open(t, dir, followed), "a"); !slices.Equal(got, []string{"2"}) {
 		t.Errorf("replayed %q", got)
 	}
 }
