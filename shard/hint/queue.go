@@ -91,7 +91,12 @@ func (q *queue) append(h Hint) (in *tail, bytes int64, err error) {
 	if _, err := in.file.Write(q.buf); err != nil {
 		// The next hint goes to a new file: what is in this one behind its size is not known.
 		q.tail = nil
-		return nil, 0, errors.Join(err, in.cut())
+		err = errors.Join(err, in.cut())
+		if n := len(q.segments) - 1; last.size == 0 { // tries on a full disk must not leave a file each
+			err = errors.Join(err, q.s.o.FS.Remove(q.path(last.number)))
+			q.segments = q.segments[:n]
+		}
+		return nil, 0, err
 	}
 	last.size += int64(len(q.buf))
 	last.newest = q.s.o.Now()
