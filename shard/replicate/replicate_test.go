@@ -210,7 +210,8 @@ func TestRefusals(t *testing.T) {
 	rows := []struct {
 		name   string
 		answer func(w http.ResponseWriter, r *http.Request, m *prompb.WriteRequest) (bool, bool)
-		lost   int // at most
+		lost   int
+		most   int64 // requests
 	}{
 		{"it stores the rest", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
 			var rest []prompb.TimeSeries
@@ -229,7 +230,7 @@ func TestRefusals(t *testing.T) {
 				http.Error(w, "number 7 is bad", http.StatusBadRequest)
 			}
 			return refused, refused
-		}, 2},
+		}, 2, lanes},
 		{"it stores nothing", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
 			for i := range m.Timeseries {
 				if bad(&m.Timeseries[i]) {
@@ -238,14 +239,14 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 			return false, false
-		}, 2},
+		}, 2, lanes * 2 * maxHalves},
 		{"it takes little at once", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
 			if len(m.Timeseries) > 100 {
 				w.WriteHeader(http.StatusRequestEntityTooLarge)
 				return true, false
 			}
 			return false, false
-		}, 0},
+		}, 0, lanes * 31},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -258,6 +259,9 @@ func TestRefusals(t *testing.T) {
 			until(t, "nothing waits", func() bool { return tg.queue.Pending(queueName) == 0 })
 			if got := other.has(); got != 3000-row.lost {
 				t.Errorf("%d samples arrived of 3000", got)
+			}
+			if n := other.requests.Load(); n > row.most {
+				t.Errorf("%d requests", n)
 			}
 			if sent, refused := testutil.ToFloat64(tg.m.sent), testutil.ToFloat64(tg.m.refused); sent != float64(3000-row.lost) || refused != float64(row.lost) {
 				t.Errorf("%v are counted as sent and %v as refused", sent, refused)
