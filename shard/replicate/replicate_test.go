@@ -7,8 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,8 +18,6 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/series"
-	"github.com/minitrue/minitrue/remote"
-	"github.com/minitrue/minitrue/shard/cluster"
 )
 
 // moods are answers of a target that is not well, of which a sender knows nothing but that it must try again.
@@ -203,182 +199,6 @@ func (d *sickDisk) Create(path string) (disk.File, error) {
 	return d.FS.Create(path)
 }
 
-// A target refuses some series. The others arrive, whether it says how much it stored, as this store does, or stores nothing of what it refuses, as
-// Prometheus does, or finds requests too large.
-func TestRefusals(t *testing.T) {
-	bad := func(ts *prompb.TimeSeries) bool { return ts.Labels[1].Value == "7" || ts.Labels[1].Value == "500" }
-	rows := []struct {
-		name   string
-		answer func(w http.ResponseWriter, r *http.Request, m *prompb.WriteRequest) (bool, bool)
-		lost   int
-		most   int64 // requests
-	}{
-		{"it stores the rest", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
-			var rest []prompb.TimeSeries
-			for _, ts := range m.Timeseries {
-				if !bad(&ts) {
-					rest = append(rest, ts)
-				}
-			}
-			refused := len(rest) < len(m.Timeseries)
-			m.Timeseries = rest
-			if refused {
-				h := w.Header()
-				h.Set("X-Prometheus-Remote-Write-Samples-Written", strconv.Itoa(len(rest)))
-				h.Set("X-Prometheus-Remote-Write-Histograms-Written", "0")
-				h.Set("X-Prometheus-Remote-Write-Exemplars-Written", "0")
-				http.Error(w, "number 7 is bad", http.StatusBadRequest)
-			}
-			return refused, refused
-		}, 2, lanes},
-		{"it stores nothing", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
-			for i := range m.Timeseries {
-				if bad(&m.Timeseries[i]) {
-					http.Error(w, "number 7 is bad", http.StatusBadRequest)
-					return true, false
-				}
-			}
-			return false, false
-		}, 2, lanes * 2 * maxHalves},
-		{"it takes little at once", func(w http.ResponseWriter, _ *http.Request, m *prompb.WriteRequest) (bool, bool) {
-			if len(m.Timeseries) > 100 {
-				w.WriteHeader(http.StatusRequestEntityTooLarge)
-				return true, false
-			}
-			return false, false
-		}, 0, lanes * 31},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			other, log := newOther(t), &logged{}
-			other.answer = row.answer
-			r := newReplicator(t, t.TempDir(), &ownCluster{}, Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, other.URL)
-			start(t, r)
-			put(t, r, batchOf(3000, 1, 1))
-			tg := r.targets[0]
-			until(t, "nothing waits", func() bool { return tg.queue.Pending(queueName) == 0 })
-			if got := other.has(); got != 3000-row.lost {
-				t.Errorf("%d samples arrived of 3000", got)
-			}
-			if n := other.requests.Load(); n > row.most {
-				t.Errorf("%d requests", n)
-			}
-			if sent, refused := testutil.ToFloat64(tg.m.sent), testutil.ToFloat64(tg.m.refused); sent != float64(3000-row.lost) || refused != float64(row.lost) {
-				t.Errorf("%v are counted as sent and %v as refused", sent, refused)
-			}
-			if row.lost > 0 != strings.Contains(log.String(), "number 7 is bad") {
-				t.Errorf("the log: %s", log)
-			}
-		})
-	}
-}
-
-// A target that refuses everything holds nothing up, and is not asked about every series.
-func TestAllIsRefused(t *testing.T) {
-	other := newOther(t)
-	other.answer = func(w http.ResponseWriter, _ *http.Request, _ *prompb.WriteRequest) (bool, bool) {
-		http.Error(w, "never", http.StatusBadRequest)
-		return true, false
-	}
-	r := newReplicator(t, t.TempDir(), &ownCluster{}, Options{}, other.URL)
-	start(t, r)
-	put(t, r, batchOf(5000, 1, 1))
-	tg := r.targets[0]
-	until(t, "nothing waits", func() bool { return tg.queue.Pending(queueName) == 0 })
-	if n := testutil.ToFloat64(tg.m.refused); n != 5000 {
-		t.Errorf("%v samples are counted as refused", n)
-	}
-	if n := other.requests.Load(); n > lanes*(2*maxHalves+1) {
-		t.Errorf("it was asked %d times", n)
-	}
-}
-
-// Two clusters send each other what they accept, by way of the doors that they have: each sample goes over once.
-func TestNoLoop(t *testing.T) {
-	type side struct {
-		own *ownCluster
-		r   *Replicator
-		to  atomic.Pointer[http.Handler]
-		n   atomic.Int64 // requests
-	}
-	var sides [2]side
-	var servers [2]*httptest.Server
-	for i := range sides {
-		servers[i] = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			sides[i].n.Add(1)
-			(*sides[i].to.Load()).ServeHTTP(w, r)
-		}))
-		t.Cleanup(servers[i].Close)
-	}
-	for i := range sides {
-		s := &sides[i]
-		s.own = &ownCluster{}
-		s.r = newReplicator(t, t.TempDir(), s.own, Options{}, servers[1-i].URL)
-		h := Accept(remote.NewWriteHandler(s.r, remote.WriteOptions{}))
-		s.to.Store(&h)
-	}
-	for i := range sides {
-		start(t, sides[i].r)
-	}
-	for i := range 10 {
-		put(t, sides[0].r, batchOf(20, int64(i), 1))
-		put(t, sides[1].r, batchOf(30, int64(i), 1))
-	}
-	until(t, "both have everything", func() bool { return sides[0].own.stored.Load() >= 500 && sides[1].own.stored.Load() >= 500 })
-	for i := range sides {
-		until(t, "nothing waits", func() bool { return sides[i].r.targets[0].queue.Pending(queueName) == 0 })
-		if got := sides[i].own.stored.Load(); got != 500 {
-			t.Errorf("side %d stored %d samples", i, got)
-		}
-		if got, want := testutil.ToFloat64(sides[i].r.targets[0].m.sent), float64([]int{200, 300}[i]); got != want {
-			t.Errorf("side %d sent %v samples, want %v", i, got, want)
-		}
-		if got := testutil.ToFloat64(sides[i].r.received); got == 0 || got > 10 {
-			t.Errorf("side %d received %v batches", i, got)
-		}
-	}
-}
-
-func TestTwoTargets(t *testing.T) {
-	a, b := newOther(t), newOther(t)
-	var down atomic.Bool
-	down.Store(true)
-	b.answer = func(w http.ResponseWriter, _ *http.Request, _ *prompb.WriteRequest) (bool, bool) {
-		if down.Load() {
-			w.WriteHeader(http.StatusBadGateway)
-		}
-		return down.Load(), false
-	}
-	r := newReplicator(t, t.TempDir(), &ownCluster{}, Options{}, a.URL, b.URL)
-	start(t, r)
-	put(t, r, batchOf(10, 1, 1))
-	until(t, "the first has it, though the second is down", func() bool { return a.has() == 10 })
-	if b.has() != 0 {
-		t.Error("the second has it")
-	}
-	down.Store(false)
-	until(t, "the second has it", func() bool { return b.has() == 10 })
-	if _, err := New(t.TempDir(), &ownCluster{}, Options{Targets: []string{a.URL, a.URL}, Encode: cluster.Encode}); err == nil {
-		t.Error("a target may be there twice")
-	}
-}
-
-// A queue whose target is not named any more is not forgotten in silence.
-func TestQueueIsLeft(t *testing.T) {
-	dir, log := t.TempDir(), &logged{}
-	r := newReplicator(t, dir, &ownCluster{}, Options{}, "http://gone:8080")
-	put(t, r, batchOf(1, 1, 1))
-	if err := r.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := New(dir, &ownCluster{}, Options{Logger: slog.New(slog.NewTextHandler(log, nil))}); err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(log.String(), "gone_8080-") {
-		t.Errorf("the log: %s", log)
-	}
-}
-
 // Histograms, exemplars and metadata go along.
 func TestEverythingElse(t *testing.T) {
 	other := newOther(t)
@@ -411,29 +231,4 @@ func TestManySeries(t *testing.T) {
 	if n := other.requests.Load(); n < lanes || n > 5*lanes {
 		t.Errorf("%d requests", n)
 	}
-}
-
-// A write that cannot be read is left out, and what comes after it arrives.
-func TestUnreadable(t *testing.T) {
-	other := newOther(t)
-	r := newReplicator(t, t.TempDir(), &ownCluster{}, Options{}, other.URL)
-	for _, message := range []string{"\x0a\x05abc", "\x0a\x03\x0a\x09a"} {
-		if err := r.keep([]byte(message)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(t, r, batchOf(3, 1, 1))
-	start(t, r)
-	until(t, "the rest arrives", func() bool { return other.has() == 3 })
-}
-
-func FuzzMessage(f *testing.F) {
-	_ = cluster.Encode(batchOf(3, 1, 1), func(m []byte) error { f.Add(m); return nil })
-	f.Add([]byte("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		n := 0
-		if eachPart(b, func(p part) { n += len(p.bytes) }) == nil && n != len(b) {
-			t.Errorf("%d bytes of %d", n, len(b))
-		}
-	})
 }

@@ -25,7 +25,7 @@ type lane struct {
 // round sends some writes, the oldest first, and returns when the target has answered for all of them.
 func (t *target) round(ctx context.Context, hs []hint.Hint) error {
 	t.oldest.Store(max(1, hs[0].Time))
-	parts, size := t.open(hs)
+	size := t.open(hs)
 	n := uint64(lanes)
 	if size < smallRound {
 		n = 1
@@ -35,7 +35,7 @@ func (t *target) round(ctx context.Context, hs []hint.Hint) error {
 		clear(l.parts)
 		l.parts = l.parts[:0]
 	}
-	for _, p := range parts {
+	for _, p := range t.parts {
 		l := &t.lanes[p.hash%n]
 		l.parts = append(l.parts, p)
 	}
@@ -48,24 +48,26 @@ func (t *target) round(ctx context.Context, hs []hint.Hint) error {
 	return g.Wait()
 }
 
-// open returns what is in writes, and how many bytes it is. What cannot be read, though its checksum is right, would not be read the next time
+// open puts what is in writes into t.parts, and returns how many bytes it is. What cannot be read, though its checksum is right, would not be read the next time
 // either: it is left out.
-func (t *target) open(hs []hint.Hint) (parts []part, size int) {
+func (t *target) open(hs []hint.Hint) (size int) {
+	clear(t.parts)
+	t.parts = t.parts[:0]
 	for _, h := range hs {
-		before := len(parts)
+		before := len(t.parts)
 		message, err := s2.Decode(nil, h.Body)
 		if err == nil {
-			err = eachPart(message, func(p part) { parts = append(parts, p) })
+			err = eachPart(message, func(p part) { t.parts = append(t.parts, p) })
 		}
 		if err != nil {
-			parts = parts[:before]
+			t.parts = t.parts[:before]
 			t.log.Error("a write in the queue to another cluster cannot be read: it is stored here and will be missing there",
 				"bytes", len(h.Body), "time", time.UnixMilli(h.Time), "err", err)
 			continue
 		}
 		size += len(message)
 	}
-	return parts, size
+	return size
 }
 
 // drive sends what is on a lane, in order.

@@ -30,6 +30,7 @@ type target struct {
 	m      targetMetrics
 	wake   chan struct{} // has one element when something may be new in the queue
 	oldest atomic.Int64  // when what is being sent was accepted, Unix ms; 0: nothing is
+	parts  []part        // of the round
 	lanes  [lanes]lane
 
 	gap    gap
