@@ -33,6 +33,7 @@ type flags struct {
 	DeviceLabel                                       string
 	Demo                                              bool
 	clusterFlags
+	replicateFlags
 
 	level         slog.Level
 	walInterval   time.Duration
@@ -72,6 +73,7 @@ func (f *flags) register(s *pflag.FlagSet) {
 	s.StringVar(&f.DeviceLabel, "device-label", "device_id", "label that names the device of a series")
 	s.BoolVar(&f.Demo, "demo", false, "also run some simulated sensors, which publish through the broker")
 	f.clusterFlags.register(s)
+	f.replicateFlags.register(s)
 	s.StringVar(&f.LogLevel, "log-level", "info", "debug, info, warn or error")
 	s.StringVar(&f.LogFormat, "log-format", "text", "text or json")
 }
@@ -117,6 +119,9 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		}
 	}
 	if err := f.settleCluster(s); err != nil {
+		return err
+	}
+	if err := f.settleReplicate(); err != nil {
 		return err
 	}
 	f.given = map[string]string{}

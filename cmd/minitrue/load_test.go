@@ -25,10 +25,15 @@ type load struct {
 // startLoad writes until ctx ends: this many series, and this many samples a second.
 func startLoad(ctx context.Context, t *testing.T, url string, series int, rate float64) *load {
 	t.Helper()
-	const steps = 1_000_000
+	return startLoadOf(ctx, t, url, series, 1_000_000, rate)
+}
+
+// startLoadOf writes so many samples of each series, unless ctx ends before.
+func startLoadOf(ctx context.Context, t *testing.T, url string, series, steps int, rate float64) *load {
+	t.Helper()
 	l := &load{path: filepath.Join(t.TempDir(), "acked"), ended: make(chan struct{})}
 	l.shape = workload.Shape{Series: series, Samples: steps, Interval: 1000, Seed: 1, Values: workload.Unique}
-	l.shape.Start = time.Now().UnixMilli() - steps*l.shape.Interval
+	l.shape.Start = time.Now().UnixMilli() - int64(steps)*l.shape.Interval
 	var err error
 	if l.log, err = bench.CreateAckedLog(l.path, l.shape); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/store"
 	"github.com/minitrue/minitrue/cmd/internal/simulate"
+	"github.com/minitrue/minitrue/shard/replicate"
 )
 
 // drain is how long requests that are under way may take to end.
@@ -46,8 +47,12 @@ func run(ctx context.Context, f *flags, log *slog.Logger) error {
 	if err != nil {
 		return errors.Join(err, h.close(served), s.Close())
 	}
-	g := wire(f, s, nodes, log, reg, started)
-	ground, settle := startGround(ctx, s, nodes)
+	others, err := newReplicator(f, nodes.writer, log, reg)
+	if err != nil {
+		return errors.Join(err, h.close(served), nodes.close(), s.Close())
+	}
+	g := wire(f, s, nodes, others, log, reg, started)
+	ground, settle := startGround(ctx, s, nodes, others)
 	nodes.await(ctx, ground.Done())
 	if ground.Err() == nil && ctx.Err() == nil {
 		h.ready(g)
@@ -61,17 +66,18 @@ func run(ctx context.Context, f *flags, log *slog.Logger) error {
 	if g.api != nil {
 		err = errors.Join(err, g.api.Close())
 	}
-	err = errors.Join(err, nodes.close(), s.Close())
+	err = errors.Join(err, others.Close(), nodes.close(), s.Close())
 	log.Info("closed", "err", err)
 	return err
 }
 
-// startGround runs the store and this node's part in its cluster. The context ends when one of them does; settle ends both and says how.
-func startGround(of context.Context, s *store.Store, nodes *membership) (ctx context.Context, settle func() error) {
+// startGround runs the store, this node's part in its cluster, and what it sends to others. The context ends when one of them does; settle ends both and says how.
+func startGround(of context.Context, s *store.Store, nodes *membership, others *replicate.Replicator) (ctx context.Context, settle func() error) {
 	ctx, stop := context.WithCancel(context.WithoutCancel(of))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return nodes.run(ctx) })
+	g.Go(func() error { return others.Run(ctx) })
 	return ctx, func() error {
 		stop()
 		return g.Wait()

@@ -23,19 +23,21 @@ import (
 	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/remote"
 	"github.com/minitrue/minitrue/shard/cluster"
+	"github.com/minitrue/minitrue/shard/replicate"
 )
 
 // graph is everything that a node consists of once its store is open:
 //
-//	/api/v1/write ─▶ remote ─┐
-//	                         ├─▶ ingest.Pipeline ─▶ membership ◀─┬─ remote  ◀── /api/v1/read
-//	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws    │      ├─ promql  ◀── /api/v1/query …
-//	                └─▶ ring ──▶ /api/v1/ingest/rejected  │      ├─ vector  ◀── of these, the common shapes
-//	                                                      ▼      └─ aggregate ◀── /query, /delete
-//	                                            store, other nodes
+//	/api/v1/write ─▶ remote ─┐                          ┌─▶ other clusters
+//	                         ├─▶ ingest.Pipeline ─▶ replicator ─▶ membership ◀─┬─ remote  ◀── /api/v1/read
+//	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws                 │       ├─ promql  ◀── /api/v1/query …
+//	                └─▶ ring ──▶ /api/v1/ingest/rejected               │       ├─ vector  ◀── of these, the common shapes
+//	                                                                   ▼       └─ aggregate ◀── /query, /delete
+//	                                                         store, other nodes
 type graph struct {
 	store  *store.Store
 	nodes  *membership
+	others *replicate.Replicator // stores in this cluster, and sends to others
 	api    *promql.API
 	tap    *ingest.Tap
 	broker *mqtt.Broker // nil unless this node runs one
@@ -58,8 +60,8 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 	})
 }
 
-func wire(f *flags, s *store.Store, nodes *membership, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
-	g := &graph{store: s, nodes: nodes, mux: http.NewServeMux()}
+func wire(f *flags, s *store.Store, nodes *membership, others *replicate.Replicator, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
+	g := &graph{store: s, nodes: nodes, others: others, mux: http.NewServeMux()}
 	nodes.register(g.mux)
 	g.tap = ingest.NewTap(ingest.TapOptions{Logger: log, Registerer: reg})
 	if f.ingests() {
@@ -72,13 +74,13 @@ func wire(f *flags, s *store.Store, nodes *membership, log *slog.Logger, reg *pr
 }
 
 func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer) {
-	pipeline := ingest.NewPipeline(g.nodes.writer, ingest.Options{
+	pipeline := ingest.NewPipeline(g.others, ingest.Options{
 		MaxFuture: f.MaxFuture, Retention: f.retention, Tap: g.tap, Logger: log, Registerer: reg,
 	})
 	ring := ingest.NewRing(ingest.RingOptions{Registerer: reg})
-	g.mux.Handle("/api/v1/write", remote.NewWriteHandler(pipeline.Door("remote_write"), remote.WriteOptions{
+	g.mux.Handle("/api/v1/write", replicate.Accept(remote.NewWriteHandler(pipeline.Door("remote_write"), remote.WriteOptions{
 		MaxBody: f.config.Limits.RequestBytes, Logger: log, Registry: reg,
-	}))
+	})))
 	g.mux.Handle("/api/v1/ingest/rejected", ring)
 	g.mux.Handle("/ws", g.tap)
 

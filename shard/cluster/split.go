@@ -172,33 +172,15 @@ func (s *split) encodeSeries(b *series.Batch, i int) error {
 		s.piece(i, samples, nil, 0)
 		return nil
 	}
-	hs := run(b.Histograms, i, func(h *series.Histogram) int { return h.Series })
-	xs := run(b.Exemplars, i, func(x *series.Exemplar) int { return x.Series })
-	for len(samples)+len(hs)+len(xs) > 0 {
-		var ss []series.Sample
-		var h []series.Histogram
-		var x []series.Exemplar
-		ss, samples = cut(samples, pieceSamples)
-		h, hs = cut(hs, pieceHistograms)
-		x, xs = cut(xs, pieceExemplars)
-		more, err := s.more[:0], error(nil)
-		for j := range x {
-			more = appendExemplar(more, &x[j])
-		}
-		for j := range h {
-			if more, err = appendHistogram(more, &h[j]); err != nil {
-				return err
-			}
-		}
-		s.more = more
-		s.piece(i, ss, more, len(h))
-		if p := &s.parcels[len(s.parcels)-1]; len(s.plain)-p.from >= parcelBytes && len(samples)+len(hs)+len(xs) > 0 {
+	return s.eachPiece(b, i, func(samples []series.Sample, more []byte, histograms int) error {
+		if p := &s.parcels[len(s.parcels)-1]; len(s.plain)-p.from >= parcelBytes { // never at the first: encode has just looked
 			r := p.route
 			s.close()
 			s.open(r)
 		}
-	}
-	return nil
+		s.piece(i, samples, more, histograms)
+		return nil
+	})
 }
 
 func (s *split) piece(i int, samples []series.Sample, more []byte, histograms int) {

@@ -12,6 +12,9 @@
 //	│        │ follows, 4 bytes  │ 4      │ 8, Unix  │      │
 //	└────────┴───────────────────┴────────┴──── ms ──┴──────┘
 //
+// The same queue, with other options, keeps what goes to another cluster (package replicate): there an append is acknowledged, and therefore synced, and
+// the queue is followed all the time.
+//
 // A segment is removed when all of it was sent. After a restart the hints of one segment may be sent again, which
 // does no harm: writes are idempotent.
 package hint

@@ -13,14 +13,14 @@ const (
 	dropDisk    = "disk"
 )
 
-func newDropped(r prometheus.Registerer, total func() int64) *prometheus.CounterVec {
+func newDropped(r prometheus.Registerer, subsystem string, total func() int64) *prometheus.CounterVec {
 	f := promauto.With(r)
 	f.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "minitrue_hint_stored_bytes",
+		Name: "minitrue_" + subsystem + "_stored_bytes",
 		Help: "Bytes on disk of writes that are kept for nodes that missed them.",
 	}, func() float64 { return float64(total()) })
 	return f.NewCounterVec(prometheus.CounterOpts{
-		Name: "minitrue_hint_dropped_bytes_total",
-		Help: "Bytes of hints that nobody will get, by reason; what was in them is repaired by comparing digests.",
+		Name: "minitrue_" + subsystem + "_dropped_bytes_total",
+		Help: "Bytes of writes that are not kept any more though nobody got them, by reason.",
 	}, []string{"reason"})
 }

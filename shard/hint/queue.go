@@ -19,7 +19,7 @@ const segmentBytes = 8 << 20
 
 // queue is the hints of one peer, oldest first.
 //
-// Lock order: replaying, then mu.
+// Lock order: replaying, then mu, then the tail's syncing.
 type queue struct {
 	s    *Store
 	peer string
@@ -30,10 +30,9 @@ type queue struct {
 	mu       sync.Mutex // guards the fields below
 	segments []segment
 	sent     int64     // bytes of the first segment that need not be sent any more
-	file     disk.File // the last segment's, open for writing; nil when a new one must be begun
+	tail     *tail     // the last segment, open for writing; nil when a new one must be begun
+	mark     disk.File // see remember; nil until it is needed
 	made     bool      // the folder is there
-	fresh    bool      // a file was made since the folder was synced
-	dirty    bool      // file has been written since it was synced
 	gone     bool      // forgotten, or closed
 	next     uint64    // number of the next segment
 	buf      []byte
@@ -71,42 +70,54 @@ func (q *queue) load() error {
 		q.segments = append(q.segments, segment{n, st.Size(), st.ModTime()})
 		q.s.total.Add(st.Size())
 	}
+	if q.s.o.Tail {
+		q.recall()
+	}
 	return nil
 }
 
-// append writes a hint whose room is reserved.
-func (q *queue) append(h Hint) error {
+// append writes a hint whose room is reserved, and returns where: it is durable once so many bytes of the segment are.
+func (q *queue) append(h Hint) (in *tail, bytes int64, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone {
-		return errGone
+		return nil, 0, errGone
 	}
 	if err := q.begin(); err != nil {
-		return err
+		return nil, 0, err
 	}
-	last := &q.segments[len(q.segments)-1]
+	last, in := &q.segments[len(q.segments)-1], q.tail
 	q.buf = appendFrame(q.buf[:0], h)
-	if _, err := q.file.Write(q.buf); err != nil {
+	if _, err := in.file.Write(q.buf); err != nil {
 		// The next hint goes to a new file: what is in this one behind its size is not known.
-		return errors.Join(err, q.file.Truncate(last.size), q.seal())
+		q.tail = nil
+		err = errors.Join(err, in.cut())
+		if n := len(q.segments) - 1; last.size == 0 { // tries on a full disk must not leave a file each
+			err = errors.Join(err, q.s.o.FS.Remove(q.path(last.number)))
+			q.segments = q.segments[:n]
+		}
+		return nil, 0, err
 	}
 	last.size += int64(len(q.buf))
 	last.newest = q.s.o.Now()
-	q.dirty = true
+	in.written.Store(last.size)
 	if cap(q.buf) > 4<<20 {
 		q.buf = nil
 	}
-	if last.size >= segmentBytes {
+	if last.size >= q.s.segment {
 		if err := q.seal(); err != nil { // the hint is there, though a power cut may take it
 			q.s.o.Logger.Warn("a file of hints could not be closed", "peer", q.peer, "err", err)
 		}
 	}
-	return nil
+	return in, in.written.Load(), nil
 }
 
 // begin sees to it that a file is open.
 func (q *queue) begin() error {
-	if q.file != nil {
+	if q.tail != nil && q.tail.broken.Load() {
+		_ = q.seal() // whoever waited for it was told
+	}
+	if q.tail != nil {
 		return nil
 	}
 	if !q.made {
@@ -120,44 +131,30 @@ func (q *queue) begin() error {
 	if err != nil {
 		return err
 	}
-	q.next, q.file, q.fresh = n+1, f, true
+	q.next, q.tail = n+1, &tail{file: f, folder: func() error { return q.s.o.FS.SyncDir(q.dir) }}
 	q.segments = append(q.segments, segment{number: n, newest: q.s.o.Now()})
 	return nil
 }
 
 // seal ends the open segment.
 func (q *queue) seal() error {
-	if q.file == nil {
+	if q.tail == nil {
 		return nil
 	}
-	err := errors.Join(q.flush(), q.file.Close())
-	q.file = nil
+	err := q.tail.seal()
+	q.tail = nil
 	return err
 }
 
-func (q *queue) flush() error {
-	if q.dirty {
-		if err := q.file.Sync(); err != nil {
-			return err
-		}
-		q.dirty = false
-	}
-	if q.fresh {
-		if err := q.s.o.FS.SyncDir(q.dir); err != nil {
-			return err
-		}
-		q.fresh = false
-	}
-	return nil
-}
-
+// sync makes durable what was appended before.
 func (q *queue) sync() error {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.file == nil {
+	t := q.tail
+	q.mu.Unlock()
+	if t == nil {
 		return nil
 	}
-	return q.flush()
+	return t.sync(t.written.Load())
 }
 
 func (q *queue) pending() int64 {
@@ -207,7 +204,7 @@ func (q *queue) forget() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.gone = true
-	err := q.seal()
+	err := errors.Join(q.seal(), q.closeMark())
 	for _, s := range q.segments {
 		q.s.total.Add(-s.size)
 	}
@@ -219,5 +216,14 @@ func (q *queue) close() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.gone = true
-	return q.seal()
+	return errors.Join(q.seal(), q.closeMark())
+}
+
+func (q *queue) closeMark() error {
+	if q.mark == nil {
+		return nil
+	}
+	err := q.mark.Close()
+	q.mark = nil
+	return err
 }

@@ -11,6 +11,12 @@ import (
 // an error ends the replay, and the next one begins with the same hint. A hint is valid during the call. What is
 // damaged is skipped, counted and logged.
 func (s *Store) Replay(ctx context.Context, peer string, send func(ctx context.Context, h Hint) error) error {
+	return s.ReplayTogether(ctx, peer, 1, func(ctx context.Context, hs []Hint) error { return send(ctx, hs[0]) })
+}
+
+// ReplayTogether is Replay for who sends several hints at once: each call gets one at least, and as many more as there are until they have so
+// many bytes.
+func (s *Store) ReplayTogether(ctx context.Context, peer string, bytes int, send func(ctx context.Context, hs []Hint) error) error {
 	q := s.queue(peer)
 	if q == nil {
 		return nil
@@ -22,7 +28,7 @@ func (s *Store) Replay(ctx context.Context, peer string, send func(ctx context.C
 		if !ok {
 			return nil
 		}
-		if err := q.replay(ctx, seg, from, send); err != nil {
+		if err := q.replay(ctx, seg, from, bytes, send); err != nil {
 			return fmt.Errorf("replay hints of node %s: %w", peer, err)
 		}
 	}
@@ -32,14 +38,19 @@ func (s *Store) Replay(ctx context.Context, peer string, send func(ctx context.C
 func (q *queue) head() (seg segment, from int64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone || len(q.segments) == 0 {
+	if q.gone || len(q.segments) == 0 || q.stays() {
 		return segment{}, 0, false
 	}
 	return q.segments[0], q.sent, true
 }
 
+// stays says whether nothing is to be sent, and the segment that the next hint goes to is kept for it. The caller holds mu.
+func (q *queue) stays() bool {
+	return q.s.o.Tail && q.tail != nil && len(q.segments) == 1 && q.sent >= q.segments[0].size
+}
+
 // replay sends what is in the first segment now, and drops it when nothing was added meanwhile.
-func (q *queue) replay(ctx context.Context, seg segment, from int64, send func(ctx context.Context, h Hint) error) error {
+func (q *queue) replay(ctx context.Context, seg segment, from int64, bytes int, send func(ctx context.Context, hs []Hint) error) error {
 	b, err := read(q.path(seg.number), from, seg.size)
 	if err != nil {
 		if still, _, ok := q.head(); !ok || still.number != seg.number {
@@ -48,7 +59,8 @@ func (q *queue) replay(ctx context.Context, seg segment, from int64, send func(c
 		return err
 	}
 	oldest := q.s.o.Now().Add(-q.s.o.MaxAge).UnixMilli()
-	for at := 0; at < len(b); {
+	var together []Hint
+	for at, n := 0, 0; at < len(b); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -56,16 +68,23 @@ func (q *queue) replay(ctx context.Context, seg segment, from int64, send func(c
 		if skipped > 0 {
 			q.damaged(seg, from+int64(at), skipped)
 		}
+		at += skipped + size
 		switch {
 		case size == 0:
 		case h.Time < oldest:
 			q.s.dropped.WithLabelValues(dropOld).Add(float64(size))
 		default:
-			if err := send(ctx, h); err != nil {
+			together, n = append(together, h), n+size
+		}
+		if n < bytes && at < len(b) {
+			continue
+		}
+		if len(together) > 0 {
+			if err := send(ctx, together); err != nil {
 				return err
 			}
 		}
-		at += skipped + size
+		together, n = together[:0], 0
 		if !q.advance(seg.number, from+int64(at)) {
 			return nil
 		}
@@ -91,7 +110,7 @@ func read(path string, from, to int64) ([]byte, error) {
 
 func (q *queue) damaged(seg segment, at int64, n int) {
 	q.s.dropped.WithLabelValues(dropDamaged).Add(float64(n))
-	q.s.o.Logger.Warn("skipped damaged hints; what was in them is repaired by comparing digests",
+	q.s.o.Logger.Warn("skipped damaged hints; "+q.s.o.Missing,
 		"peer", q.peer, "path", q.path(seg.number), "offset", at, "bytes", n)
 }
 
@@ -103,6 +122,7 @@ func (q *queue) advance(number uint64, sent int64) bool {
 		return false
 	}
 	q.sent = sent
+	q.remember(number)
 	return true
 }
 
@@ -110,7 +130,7 @@ func (q *queue) advance(number uint64, sent int64) bool {
 func (q *queue) finish(number uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.gone || len(q.segments) == 0 || q.segments[0].number != number || q.sent < q.segments[0].size {
+	if q.gone || len(q.segments) == 0 || q.segments[0].number != number || q.sent < q.segments[0].size || q.stays() {
 		return nil
 	}
 	return q.drop()

@@ -22,10 +22,18 @@ import (
 type Options struct {
 	MaxBytes   int64                 // on disk, of all peers together; 0 means 1 GiB
 	MaxAge     time.Duration         // older hints are dropped; 0 means 24h
+	Commit     bool                  // Append returns when the hint is synced, one sync for all who wait; else Run syncs
+	Interval   time.Duration         // how often Run syncs; 0 means 1s
+	Missing    string                // what comes of hints that are lost, for logs; "" means that repair finds it
+	Subsystem  string                // of the metrics; "" means hint
 	FS         disk.FS               // nil means disk.OS
 	Now        func() time.Time      // nil means time.Now
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: the metrics count unseen
+
+	// Tail is for a peer that is there and gets everything: the segment that is written stays, though all of it was sent, and what was sent
+	// is remembered for the next process.
+	Tail bool
 }
 
 func (o Options) withDefaults() Options {
@@ -34,6 +42,15 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxAge == 0 {
 		o.MaxAge = 24 * time.Hour
+	}
+	if o.Interval == 0 {
+		o.Interval = time.Second
+	}
+	if o.Missing == "" {
+		o.Missing = "what was in them is repaired by comparing digests"
+	}
+	if o.Subsystem == "" {
+		o.Subsystem = "hint"
 	}
 	if o.FS == nil {
 		o.FS = disk.OS
@@ -57,6 +74,7 @@ var (
 type Store struct {
 	dir     string
 	o       Options
+	segment int64        // how large a segment gets before the next one is begun
 	total   atomic.Int64 // bytes of all segments
 	dropped *prometheus.CounterVec
 
@@ -65,13 +83,13 @@ type Store struct {
 	closed bool
 }
 
-// syncEvery is how long a hint may be in the operating system's memory alone.
-const syncEvery = time.Second
-
 // Open opens the hints in a folder, which is made when it is not there.
 func Open(dir string, o Options) (*Store, error) {
-	s := &Store{dir: dir, o: o.withDefaults(), queues: map[string]*queue{}}
-	s.dropped = newDropped(o.Registerer, s.total.Load)
+	s := &Store{dir: dir, o: o.withDefaults(), segment: segmentBytes, queues: map[string]*queue{}}
+	if o.Tail {
+		s.segment = min(s.segment, max(1, s.o.MaxBytes/8)) // of a segment that stays, most may have been sent
+	}
+	s.dropped = newDropped(o.Registerer, s.o.Subsystem, s.total.Load)
 	if err := disk.MkdirAll(s.o.FS, dir); err != nil {
 		return nil, fmt.Errorf("open hints: %w", err)
 	}
@@ -102,7 +120,8 @@ func (s *Store) newQueue(peer string) *queue {
 }
 
 // Append keeps a hint for a peer. It copies the body. The hint survives a crash of this process at once, and a power
-// cut after [Store.Sync], which Run does every second. [ErrFull] means that there is no room.
+// cut after [Store.Sync], which Run does, or at once with Commit. [ErrFull] means that there is no room; after any other error the hint
+// may be replayed all the same.
 func (s *Store) Append(peer string, h Hint) error {
 	if !validPeer(peer) || len(h.Body) > maxBody {
 		return fmt.Errorf("append hint of %d bytes for node %.200q: such a node or such a size is not possible", len(h.Body), peer)
@@ -115,10 +134,15 @@ func (s *Store) Append(peer string, h Hint) error {
 			return fmt.Errorf("append hint for node %s: %w: they may take %d bytes", peer, ErrFull, s.o.MaxBytes)
 		}
 	}
-	err := s.append(peer, h)
-	if err != nil {
+	in, bytes, err := s.append(peer, h)
+	switch {
+	case err != nil:
 		s.total.Add(-size)
 		s.dropped.WithLabelValues(dropDisk).Add(float64(size))
+	case s.o.Commit:
+		err = in.sync(bytes)
+	}
+	if err != nil {
 		return fmt.Errorf("append hint for node %s: %w", peer, err)
 	}
 	return nil
@@ -133,12 +157,12 @@ func (s *Store) reserve(size int64) bool {
 	return false
 }
 
-func (s *Store) append(peer string, h Hint) error {
+func (s *Store) append(peer string, h Hint) (in *tail, bytes int64, err error) {
 	for {
 		s.mu.Lock()
 		if s.closed {
 			s.mu.Unlock()
-			return ErrClosed
+			return nil, 0, ErrClosed
 		}
 		q := s.queues[peer]
 		if q == nil {
@@ -146,8 +170,8 @@ func (s *Store) append(peer string, h Hint) error {
 			s.queues[peer] = q
 		}
 		s.mu.Unlock()
-		if err := q.append(h); !errors.Is(err, errGone) {
-			return err
+		if in, bytes, err = q.append(h); !errors.Is(err, errGone) {
+			return in, bytes, err
 		}
 	}
 }
@@ -226,9 +250,9 @@ func (s *Store) expire() {
 	}
 }
 
-// Run syncs once a second, and drops what gets too old, until the context ends.
+// Run syncs once an interval, and drops what gets too old, until the context ends.
 func (s *Store) Run(ctx context.Context) error {
-	tick := time.NewTicker(syncEvery)
+	tick := time.NewTicker(s.o.Interval)
 	defer tick.Stop()
 	for {
 		select {
