@@ -34,6 +34,23 @@ func untilState(t *testing.T, by *node, name, state string) {
 	})
 }
 
+// untilDown waits until a node takes another one for down.
+func untilDown(t *testing.T, by *node, name string) {
+	t.Helper()
+	proc.Until(t, name+" is down", func() error {
+		s, err := by.cluster("")
+		if err != nil {
+			return err
+		}
+		for _, m := range s.Nodes {
+			if m.Name == name && m.Up {
+				return fmt.Errorf("%s is up", name)
+			}
+		}
+		return nil
+	})
+}
+
 // killWhile kills a node while another one sees it in a state, and starts it again.
 func killWhile(t *testing.T, victim, by *node, name, state string) {
 	t.Helper()
@@ -72,6 +89,8 @@ func TestClusterChangesAreInterrupted(t *testing.T) {
 	untilActive(t, nodes, 3)
 
 	nodes[1].Kill(t)
+	untilDown(t, nodes[0], "n3") // a node that is up is not replaced
+	untilDown(t, nodes[2], "n3")
 	fifth, _ := newMember(t, "n5", seeds, "--replaces=n3")
 	fifth.start(t)
 	killWhile(t, fifth, nodes[0], "n5", "joining")
