@@ -49,10 +49,10 @@ type Options struct {
 // Engine evaluates what it can by itself and the rest by Prometheus's engine.
 type Engine struct {
 	*prom.Engine
-	source  Source
-	o       Options
-	queries *prometheus.CounterVec
-	samples bool // statistics are not used: for tests
+	evaluator
+	o         Options
+	queries   *prometheus.CounterVec
+	scattered *prometheus.CounterVec
 }
 
 // New returns an engine over source. The engine below stays its maker's to close.
@@ -66,12 +66,17 @@ func New(below *prom.Engine, source Source, o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{Engine: below, source: source, o: o, queries: prometheus.NewCounterVec(prometheus.CounterOpts{
+	e := &Engine{Engine: below, evaluator: evaluator{source: source, log: o.Logger}, o: o}
+	e.queries = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "minitrue_promql_evaluations_total",
 		Help: "PromQL queries by who evaluated them: the vectorised path, Prometheus's engine, or both.",
-	}, []string{"by"})}
+	}, []string{"by"})
+	e.scattered = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "minitrue_promql_scattered_aggregations_total",
+		Help: "Aggregations over series that other nodes have, by outcome: those nodes added all of them up (pushed), or a part (partly), or all were read by this node (read).",
+	}, []string{"outcome"})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(e.queries)
+		o.Registerer.MustRegister(e.queries, e.scattered)
 	}
 	return e
 }

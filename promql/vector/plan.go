@@ -60,12 +60,16 @@ type plan struct {
 	agg     parser.ItemType // 0: none
 	by      []string        // sorted
 	without bool
+
+	coarsest int64 // resolution of the whole, where this is some of its steps
 }
 
 // resolution is the length (ms) of buckets that answer as samples do where these are no longer kept: those that fit into
 // steps and windows. A single point of a selector allows none.
 func (p *plan) resolution() int64 {
 	switch {
+	case p.coarsest > 0:
+		return p.coarsest
 	case p.fn == fnSelect && p.grid.n == 1:
 		return 0
 	case p.fn == fnSelect:
