@@ -175,10 +175,11 @@ type gathered struct {
 // add adds a sum over other series, or over the same from a step on at which there is nothing of them yet.
 func (g *gathered) add(s *sum, n *names, at int) error {
 	var key []byte
-	for k, ls := range s.labels {
-		if s.first[k] < 0 {
+	for k, first := range s.first {
+		if first < 0 {
 			continue
 		}
+		ls := s.labels[k]
 		key = series.AppendKey(key[:0], ls)
 		to, ok := g.known[string(key)]
 		if !ok {

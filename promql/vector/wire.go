@@ -46,11 +46,11 @@ func (s *sum) encode(n *names) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(s.steps))
 	var key []byte
-	for g, ls := range s.labels {
-		if s.first[g] < 0 {
+	for g, first := range s.first {
+		if first < 0 {
 			continue
 		}
-		key = series.AppendKey(key[:0], ls)
+		key = series.AppendKey(key[:0], s.labels[g])
 		b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
 		from, to := g*s.steps, (g+1)*s.steps
 		b = appendFloats(b, s.v[from:to])

@@ -154,7 +154,7 @@ func (f *fan[T]) take(d done[T]) error {
 			return &unanswered{partitions: d.parts.Len(), cause: d.err, stale: true}
 		}
 	}
-	if fatal(d.err) {
+	if fatal(d.err) && !(f.sparing && refused(d.err)) {
 		return d.err
 	}
 	f.q.fail(d.node, d.err)

@@ -79,10 +79,13 @@ func (s *scattered) run(ctx context.Context) error {
 	}
 	s.q.parts = others
 	spans, err := s.q.spans(ctx, s.mint, s.maxt)
+	if err := s.fatal(ctx, err); err != nil {
+		return err
+	}
 	if err != nil {
 		s.q.r.m.unpushed.Add(float64(others.Len()))
 		s.read(others, always)
-		return s.fatal(ctx, err)
+		return nil
 	}
 	for _, sp := range spans {
 		if err := s.span(ctx, sp); err != nil {
