@@ -81,5 +81,5 @@ func (a *Answerer) Evaluate(ctx context.Context, request []byte) (answer []byte,
 	case err != nil:
 		return nil, fmt.Errorf("evaluate for another node: %w", err)
 	}
-	return s.encode(names), nil
+	return p.encode(s, names), nil
 }

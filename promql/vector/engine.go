@@ -129,6 +129,7 @@ func (q *query) Exec(ctx context.Context) *prom.Result {
 	ctx, q.cancel = context.WithTimeout(ctx, q.e.o.Timeout)
 	defer q.cancel()
 	s := q.splice
+	st.ranks = q.e.o.Scatter != nil
 	s.find(st, stmt)
 	if len(s.places) == 0 {
 		return q.leave(ctx)
@@ -158,16 +159,30 @@ func (q *query) fill(ctx context.Context, st steps, stmt *parser.EvalStmt) *prom
 	defer done()
 	b := &budget{max: int64(q.e.o.MaxSamples)}
 	for _, pl := range q.splice.places {
-		a, err := q.e.evaluate(ctx, pl.plan, b)
-		switch {
-		case errors.Is(err, errUnfit):
-			continue
-		case err != nil:
-			return &prom.Result{Err: asEngine(ctx, err)}
-		case pl.plan.expr == stmt.Expr:
-			q.e.queries.WithLabelValues("vector").Inc()
-			return a.result(st, stmt)
+		if res := q.place(ctx, pl, st, stmt, b); res != nil {
+			return res
 		}
+	}
+	return nil
+}
+
+// place evaluates a subtree, as fill does all.
+func (q *query) place(ctx context.Context, pl place, st steps, stmt *parser.EvalStmt, b *budget) *prom.Result {
+	a, err := q.e.evaluate(ctx, pl.plan, b)
+	switch {
+	case errors.Is(err, errTogether):
+		for _, in := range pl.in {
+			if res := q.place(ctx, in, st, stmt, b); res != nil {
+				return res
+			}
+		}
+	case errors.Is(err, errUnfit):
+	case err != nil:
+		return &prom.Result{Err: asEngine(ctx, err)}
+	case pl.plan.expr == stmt.Expr:
+		q.e.queries.WithLabelValues("vector").Inc()
+		return a.result(st, stmt)
+	default:
 		q.splice.put(pl, a)
 	}
 	return nil

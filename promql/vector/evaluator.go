@@ -51,15 +51,19 @@ func (e *evaluator) scan(ctx context.Context, p *plan, b *budget) (*run, error) 
 	return &run{p: p, log: e.log, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}, nil
 }
 
-// some evaluates a plan with an aggregation over some of the series that it is about.
-func (e *evaluator) some(ctx context.Context, p *plan, b *budget, cells int64) (*sum, *names, error) {
+// some evaluates a plan with an aggregation over some of the series that it is about. It has at most so many cells; 0: what the budget allows.
+func (e *evaluator) some(ctx context.Context, p *plan, b *budget, cells int64) (s share, n *names, err error) {
 	r, err := e.scan(ctx, p, b)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer r.sel.Close()
 	r.cells = cells
-	s, err := r.sum(ctx)
+	if p.k > 0 {
+		s, err = r.tops(ctx)
+	} else {
+		s, err = r.sum(ctx)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

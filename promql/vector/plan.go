@@ -58,6 +58,7 @@ type plan struct {
 	arg      posrange.PositionRange // of the function's argument, for annotations
 
 	agg     parser.ItemType // 0: none
+	k       int             // of topk and bottomk
 	by      []string        // sorted
 	without bool
 
@@ -85,6 +86,7 @@ type steps struct {
 	start, step int64 // ms
 	n           int
 	lookback    time.Duration
+	ranks       bool // topk and bottomk are planned
 }
 
 func stepsOf(s *parser.EvalStmt) (steps, bool) {
@@ -110,6 +112,10 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	if a, isAgg := e.(*parser.AggregateExpr); isAgg {
 		switch a.Op {
 		case parser.SUM, parser.COUNT, parser.AVG, parser.MIN, parser.MAX, parser.GROUP:
+		case parser.TOPK, parser.BOTTOMK:
+			if p.k = constant(a.Param); !st.ranks || p.k < 1 || p.k > mostK {
+				return nil, false
+			}
 		default:
 			return nil, false
 		}
@@ -133,6 +139,15 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	p.grid.back = back.Milliseconds()
 	p.matchers = vs.LabelMatchers
 	return p, p.grid.back > 0
+}
+
+// constant is the number that an expression is, cut off; 0: it is none, or a large one.
+func constant(e parser.Expr) int {
+	n, ok := unwrap(e).(*parser.NumberLiteral)
+	if !ok || !(n.Val >= 1 && n.Val < 1<<31) {
+		return 0
+	}
+	return int(n.Val)
 }
 
 // function plans what is below the aggregation.

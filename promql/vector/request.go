@@ -24,6 +24,7 @@ type request struct {
 	Window            float64
 	Matchers          []matcher
 	Aggregation       string
+	K                 int // of topk and bottomk
 	By                []string
 	Without           bool
 }
@@ -42,6 +43,7 @@ const (
 // aggregations are the operators that a plan may have.
 var aggregations = map[string]parser.ItemType{
 	"sum": parser.SUM, "count": parser.COUNT, "avg": parser.AVG, "min": parser.MIN, "max": parser.MAX, "group": parser.GROUP,
+	"topk": parser.TOPK, "bottomk": parser.BOTTOMK,
 }
 
 // sendable says whether another node would accept the plan: it adds up series of one metric, so that no two of them become equal
@@ -49,8 +51,9 @@ var aggregations = map[string]parser.ItemType{
 func (p *plan) sendable() bool {
 	within := func(t int64) bool { return -mostTime <= t && t <= mostTime }
 	g := &p.grid
-	return p.agg != 0 && p.newNames().fixed != "" &&
-		0 < g.n && g.n <= mostSteps && 0 < g.step && g.step <= mostTime/int64(g.n) && 0 < g.back && within(g.back) && within(g.start) &&
+	ranks := p.agg == parser.TOPK || p.agg == parser.BOTTOMK
+	return p.agg != 0 && ranks == (p.k > 0) && p.k <= mostK && p.newNames().fixed != "" &&
+		p.k >= 0 && 0 < g.n && g.n <= mostSteps && 0 < g.step && g.step <= mostTime/int64(g.n) && 0 < g.back && within(g.back) && within(g.start) &&
 		within(p.coarsest) && p.coarsest >= 0 && !math.IsNaN(p.window) && !math.IsInf(p.window, 0) &&
 		len(p.matchers) <= mostLabels && len(p.by) <= mostLabels && slices.IsSorted(p.by)
 }
@@ -58,7 +61,7 @@ func (p *plan) sendable() bool {
 // request returns the plan as another node reads it.
 func (p *plan) request() ([]byte, error) {
 	g := p.grid
-	q := request{Start: g.start, Step: g.step, Back: g.back, Steps: g.n, Resolution: p.resolution(), Window: p.window, By: p.by, Without: p.without}
+	q := request{Start: g.start, Step: g.step, Back: g.back, Steps: g.n, Resolution: p.resolution(), Window: p.window, K: p.k, By: p.by, Without: p.without}
 	for name, f := range functions {
 		if f == p.fn {
 			q.Function = name
@@ -85,7 +88,7 @@ func planFrom(b []byte) (*plan, error) {
 	if err := d.Decode(&q); err != nil {
 		return nil, fmt.Errorf("%w: %w", errPlan, err)
 	}
-	p := &plan{grid: grid{q.Start, q.Step, q.Steps, q.Back}, window: q.Window, agg: aggregations[q.Aggregation], by: q.By, without: q.Without, coarsest: q.Resolution}
+	p := &plan{grid: grid{q.Start, q.Step, q.Steps, q.Back}, window: q.Window, agg: aggregations[q.Aggregation], k: q.K, by: q.By, without: q.Without, coarsest: q.Resolution}
 	if q.Function != "" {
 		if p.fn = functions[q.Function]; p.fn == fnSelect {
 			return nil, fmt.Errorf("%w: it has the function %.50q", errPlan, q.Function)

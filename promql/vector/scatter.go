@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	prom "github.com/prometheus/prometheus/promql"
@@ -29,13 +28,13 @@ type Scatter interface {
 // evaluate evaluates a plan, by other nodes as far as only they have what it is about.
 func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, error) {
 	if e.o.Scatter == nil || !p.sendable() {
-		return e.direct(ctx, p, b)
+		return e.together(ctx, p, b)
 	}
 	here, there := e.o.Scatter.Divide(ctx, p.matchers)
 	if there == nil {
-		return e.direct(ctx, p, b)
+		return e.together(ctx, p, b)
 	}
-	g := &gathered{p: p, budget: &budget{max: b.max}, known: map[string]int{}, names: p.newNames(), sum: sum{partial: newPartial(p.agg, 0, p.grid.n)}}
+	g := newGathered(p, b.max)
 	read, err := e.scatter(ctx, g, here, there)
 	var many prom.ErrTooManySamples
 	switch {
@@ -51,6 +50,15 @@ func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, err
 	e.scattered.WithLabelValues("read").Inc()
 	if !errors.Is(err, errTogether) {
 		e.log.Warn("could not leave an aggregation to other nodes, and read what they have", "err", err)
+	}
+	return e.together(ctx, p, b)
+}
+
+// together evaluates a plan over all its series here. Of topk and bottomk that is what they are about: the engine decides which of equal series
+// is the better.
+func (e *Engine) together(ctx context.Context, p *plan, b *budget) (*answer, error) {
+	if p.k > 0 {
+		return nil, errTogether
 	}
 	return e.direct(ctx, p, b)
 }
@@ -71,15 +79,18 @@ func outcome(read, there *shard.Set) string {
 func (e *Engine) scatter(ctx context.Context, g *gathered, here, there *shard.Set) (read *shard.Set, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	own := make(chan error, 1)
-	var mine *sum
+	own := make(chan struct{})
+	var mine share
 	var names *names
 	go func() {
+		defer close(own)
+		if here.Len() == 0 {
+			return
+		}
 		var err error
 		if mine, names, err = e.within(ctx, g.p, here, g.budget); err != nil {
 			cancel(err)
 		}
-		own <- err
 	}()
 	rest, err := e.ask(ctx, g, there)
 	if err != nil {
@@ -89,8 +100,10 @@ func (e *Engine) scatter(ctx context.Context, g *gathered, here, there *shard.Se
 	if err := context.Cause(ctx); err != nil {
 		return nil, err // the first
 	}
-	if err := g.add(mine, names, 0); err != nil {
-		return nil, err
+	if mine != nil {
+		if err := g.add(mine, names, 0); err != nil {
+			return nil, err
+		}
 	}
 	return e.rest(ctx, g, rest)
 }
@@ -108,7 +121,7 @@ func (e *Engine) ask(ctx context.Context, g *gathered, there *shard.Set) (rest [
 			return nil, nil
 		}
 		return request, func(answer []byte) error {
-			s, seen, err := some.decodeSum(answer)
+			s, seen, err := some.decode(answer)
 			if err != nil {
 				return err
 			}
@@ -149,63 +162,12 @@ func (e *Engine) rest(ctx context.Context, g *gathered, rest []shard.Span) (read
 }
 
 // within evaluates a plan over some partitions. A panic is an error of this query alone.
-func (e *Engine) within(ctx context.Context, p *plan, parts *shard.Set, b *budget) (s *sum, n *names, err error) {
+func (e *Engine) within(ctx context.Context, p *plan, parts *shard.Set, b *budget) (s share, n *names, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("panic during query evaluation", "err", p, "stack", string(debug.Stack()))
 			err = fmt.Errorf("unexpected error: %v", p)
 		}
 	}()
-	if parts.Len() == 0 {
-		n := p.newNames()
-		return &sum{partial: newPartial(p.agg, 0, p.grid.n)}, &n, nil
-	}
 	return e.some(shard.Within(ctx, parts), p, b, 0)
-}
-
-// gathered is the sum of what several nodes added up.
-type gathered struct {
-	sum
-	p      *plan
-	budget *budget
-	known  map[string]int // group by its labels
-	names  names
-}
-
-// add adds a sum over other series, or over the same from a step on at which there is nothing of them yet.
-func (g *gathered) add(s *sum, n *names, at int) error {
-	var key []byte
-	for k, first := range s.first {
-		if first < 0 {
-			continue
-		}
-		ls := s.labels[k]
-		key = series.AppendKey(key[:0], ls)
-		to, ok := g.known[string(key)]
-		if !ok {
-			to = len(g.labels)
-			if int64(to+1)*int64(g.steps) > g.budget.max {
-				return errUnfit // the engine counts what there is, and not what there may be
-			}
-			g.known[string(key)] = to
-			g.labels = append(g.labels, ls)
-			g.grow()
-			g.first[to] = int32(to)
-		}
-		g.mergeRow(to, s.partial, k, at)
-	}
-	g.names.join(n)
-	return nil
-}
-
-// answer is what was gathered, sorted by labels: there is no order in which several nodes meet groups.
-func (g *gathered) answer() *answer {
-	a := &answer{notes: g.names.notes(g.p)}
-	for _, r := range g.rows(g.p) {
-		if len(r.Floats) > 0 {
-			a.matrix = append(a.matrix, r.Series)
-		}
-	}
-	slices.SortFunc(a.matrix, func(x, y prom.Series) int { return labels.Compare(x.Metric, y.Metric) })
-	return a
 }

@@ -20,7 +20,8 @@ import (
 //	│               │         │         │        │ step │ AVG     │ uvarint │
 //	└───────1───────┴─────────┴─────────┴────────┴──8───┴─────────┴─────────┘
 //
-// a row for each group that has points. Before c is a byte: 0, when it is zero at all steps and not there, or 1.
+// a row for each group that has points. Before c is a byte: 0, when it is zero at all steps and not there, or 1. The rows of topk and bottomk
+// are series, with a number of points, each of which is the distance of its step from the one before (uvarint) and its value (8).
 const (
 	answerRows     = 0
 	answerUnfit    = 1 // Prometheus's engine is to evaluate it
@@ -39,19 +40,27 @@ func (p *plan) cellBytes() int {
 	return 8
 }
 
-func (s *sum) encode(n *names) []byte {
+// share is what some series of a plan come to: a sum, or tops.
+type share interface {
+	appendTo(b []byte) []byte // rows
+}
+
+// encode makes an answer of a share.
+func (p *plan) encode(s share, n *names) []byte {
 	b := []byte{answerRows, 0}
 	if len(n.seen) > 0 {
 		b[1] = 1
 	}
-	b = binary.AppendUvarint(b, uint64(s.steps))
+	return s.appendTo(binary.AppendUvarint(b, uint64(p.grid.n)))
+}
+
+func (s *sum) appendTo(b []byte) []byte {
 	var key []byte
 	for g, first := range s.first {
 		if first < 0 {
 			continue
 		}
-		key = series.AppendKey(key[:0], s.labels[g])
-		b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
+		b, key = appendLabels(b, key, s.labels[g])
 		from, to := g*s.steps, (g+1)*s.steps
 		b = appendFloats(b, s.v[from:to])
 		if s.c != nil {
@@ -64,6 +73,27 @@ func (s *sum) encode(n *names) []byte {
 		}
 	}
 	return b
+}
+
+func (t *tops) appendTo(b []byte) []byte {
+	var key []byte
+	for i, points := range t.points {
+		b, key = appendLabels(b, key, t.labels[i])
+		b = binary.AppendUvarint(b, uint64(len(points)))
+		last := int32(0)
+		for _, x := range points {
+			b = binary.AppendUvarint(b, uint64(x.step-last))
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x.v))
+			last = x.step
+		}
+	}
+	return b
+}
+
+// appendLabels appends labels, for which it uses the memory of key again.
+func appendLabels(b, key []byte, ls labels.Labels) (out, scratch []byte) {
+	key = series.AppendKey(key[:0], ls)
+	return append(binary.AppendUvarint(b, uint64(len(key))), key...), key
 }
 
 func appendFloats(b []byte, column []float64) []byte {
@@ -85,8 +115,8 @@ func appendRest(b []byte, column []float64) []byte {
 
 var errAnswer = errors.New("the answer of another node is malformed")
 
-// decodeSum reads the answer of another node to a plan. Nothing of it is believed. What it takes in memory is in proportion to its bytes.
-func (p *plan) decodeSum(b []byte) (s *sum, seen bool, err error) {
+// decode reads the answer of another node to a plan. Nothing of it is believed. What it takes in memory is in proportion to its bytes.
+func (p *plan) decode(b []byte) (s share, seen bool, err error) {
 	u := unpacker{b: b}
 	switch u.byte() {
 	case answerRows:
@@ -103,11 +133,24 @@ func (p *plan) decodeSum(b []byte) (s *sum, seen bool, err error) {
 	if steps := u.uvarint(); u.bad || flag > 1 || steps != uint64(p.grid.n) {
 		return nil, false, errAnswer
 	}
-	s = &sum{partial: newPartial(p.agg, 0, p.grid.n)}
+	if p.k > 0 {
+		s = u.tops(p)
+	} else {
+		s = u.sum(p)
+	}
+	if u.bad {
+		return nil, false, errAnswer
+	}
+	return s, flag == 1, nil
+}
+
+func (u *unpacker) sum(p *plan) *sum {
+	s := &sum{partial: newPartial(p.agg, 0, p.grid.n)}
 	for len(u.b) > 0 {
 		ls := u.labels()
-		if u.bad || len(u.b) < 8*s.steps {
-			return nil, false, errAnswer
+		if len(u.b) < 8*s.steps {
+			u.bad = true
+			break
 		}
 		row := len(s.labels)
 		s.labels = append(s.labels, ls)
@@ -115,10 +158,38 @@ func (p *plan) decodeSum(b []byte) (s *sum, seen bool, err error) {
 		s.first[row] = int32(row)
 		u.row(s.partial, row)
 	}
-	if u.bad {
-		return nil, false, errAnswer
+	return s
+}
+
+func (u *unpacker) tops(p *plan) *tops {
+	t := &tops{}
+	for len(u.b) > 0 {
+		ls := u.labels()
+		n := u.uvarint()
+		if n == 0 || n > uint64(len(u.b)/9) {
+			u.bad = true
+			break
+		}
+		points := make([]point, n)
+		at := uint64(0)
+		for i := range points {
+			d := u.uvarint()
+			if at += d; i > 0 && d == 0 || d >= uint64(p.grid.n) || at >= uint64(p.grid.n) {
+				u.bad = true
+				break
+			}
+			points[i].step = int32(at)
+			if b := u.take(8); b != nil {
+				points[i].v = math.Float64frombits(binary.LittleEndian.Uint64(b))
+			}
+			u.bad = u.bad || isAbsent(points[i].v)
+		}
+		t.labels, t.points = append(t.labels, ls), append(t.points, points)
+		if u.bad {
+			break
+		}
 	}
-	return s, flag == 1, nil
+	return t
 }
 
 // row reads the columns of a row.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -113,6 +114,10 @@ func randomAggregation(r *rand.Rand) promQuestion {
 		text = "sum by (site) (" + leaf + ") / count by (site) (" + leaf + ")"
 	case 1:
 		text = "abs(" + text + ") > 1"
+	case 2, 3:
+		text = fmt.Sprintf("%s%s (%d, %s)", one("topk", "bottomk"), grouped(), 1+r.IntN(4), leaf)
+	case 4:
+		text = fmt.Sprintf("sum(%s%s (%d, %s))", one("topk", "bottomk"), grouped(), 1+r.IntN(4), leaf)
 	}
 	q := promQuestion{text: text, start: time.UnixMilli(firstTime + r.Int64N(lastTime-firstTime))}
 	q.end = q.start
@@ -123,9 +128,10 @@ func randomAggregation(r *rand.Rand) promQuestion {
 	return q
 }
 
-// differs says in what an answer differs from that of Prometheus's engine over one store. Between +0 and −0 it is the order of series that
-// decides, and there is none in a cluster.
-func (q promQuestion) differs(got, want *prom.Result) error {
+// differs says in what the answer of a cluster differs from that of Prometheus's engine over one store. Between +0 and −0, and between equal
+// points of topk and bottomk, it is the order of series that decides, and there is none in a cluster.
+func (q promQuestion) differs(got *prom.Result, oracle promAsker) error {
+	want := q.ask(context.Background(), oracle)
 	switch {
 	case got.Err != nil && want.Err != nil && got.Err.Error() == want.Err.Error():
 		return nil
@@ -136,6 +142,9 @@ func (q promQuestion) differs(got, want *prom.Result) error {
 		return fmt.Errorf("annotations %q, want %q", g, w)
 	}
 	g, w := sortedMatrix(got.Value), sortedMatrix(want.Value)
+	if a, ok := parsed(q.text).(*parser.AggregateExpr); ok && a.Op.IsAggregatorWithParam() {
+		return q.ranksDiffer(a, g, w, oracle)
+	}
 	if len(g) != len(w) {
 		return fmt.Errorf("%d series, want %d\ngot  %.900v\nwant %.900v", len(g), len(w), got.Value, want.Value)
 	}
@@ -144,14 +153,76 @@ func (q promQuestion) differs(got, want *prom.Result) error {
 			return fmt.Errorf("series %d: %s with %d points, want %s with %d", i, g[i].Metric, len(g[i].Floats), w[i].Metric, len(w[i].Floats))
 		}
 		for k, p := range w[i].Floats {
-			o := g[i].Floats[k]
-			equal := o.F == p.F || math.IsNaN(o.F) && math.IsNaN(p.F) || math.Abs(o.F-p.F) <= max(1e-12*math.Abs(p.F), 1e-9)
-			if o.T != p.T || !equal {
+			if o := g[i].Floats[k]; o.T != p.T || !nearly(o.F, p.F) {
 				return fmt.Errorf("%s: point %d is %v at %d, want %v at %d", w[i].Metric, k, o.F, o.T, p.F, p.T)
 			}
 		}
 	}
 	return nil
+}
+
+func nearly(a, b float64) bool {
+	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= max(1e-12*math.Abs(b), 1e-9)
+}
+
+func parsed(text string) parser.Expr {
+	e, err := parser.NewParser(parser.Options{}).ParseExpr(text)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// ranksDiffer compares topk and bottomk: each point must be one of what they are about, and each group must have the values that it
+// is to have at each step.
+func (q promQuestion) ranksDiffer(a *parser.AggregateExpr, got, want prom.Matrix, oracle promAsker) error {
+	all := q
+	all.text = a.Expr.String()
+	points := map[string]map[int64]float64{}
+	for _, s := range sortedMatrix(all.ask(context.Background(), oracle).Value) {
+		points[s.Metric.String()] = map[int64]float64{}
+		for _, p := range s.Floats {
+			points[s.Metric.String()][p.T] = p.F
+		}
+	}
+	for _, s := range got {
+		for _, p := range s.Floats {
+			if v, ok := points[s.Metric.String()][p.T]; !ok || !nearly(p.F, v) {
+				return fmt.Errorf("%s is %v at %d, and of all %v", s.Metric, p.F, p.T, v)
+			}
+		}
+	}
+	g, w := groupedValues(a, got), groupedValues(a, want)
+	for _, k := range slices.Sorted(maps.Keys(w)) {
+		if !slices.EqualFunc(g[k], w[k], nearly) {
+			return fmt.Errorf("group and time %s: %v, want %v", k, g[k], w[k])
+		}
+	}
+	if len(g) != len(w) {
+		return fmt.Errorf("%d groups and times, want %d", len(g), len(w))
+	}
+	return nil
+}
+
+// groupedValues are the values of each group and time, sorted.
+func groupedValues(a *parser.AggregateExpr, m prom.Matrix) map[string][]float64 {
+	out := map[string][]float64{}
+	for _, s := range m {
+		b := labels.NewBuilder(s.Metric)
+		if a.Without {
+			b.Del(append([]string{"__name__"}, a.Grouping...)...)
+		} else {
+			b.Keep(a.Grouping...)
+		}
+		for _, p := range s.Floats {
+			k := fmt.Sprint(b.Labels(), p.T)
+			out[k] = append(out[k], p.F)
+		}
+	}
+	for _, vs := range out {
+		slices.Sort(vs)
+	}
+	return out
 }
 
 func remarks(q promQuestion, r *prom.Result) []string {
