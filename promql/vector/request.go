@@ -113,9 +113,6 @@ func planFrom(b []byte) (*plan, error) {
 // until is the plan of the steps whose windows end before a time (ms), nil when there are none.
 func (p *plan) until(before int64) *plan { return p.part(0, p.grid.first(before)) }
 
-// since is the plan of all other steps.
-func (p *plan) since(before int64) *plan { return p.part(p.grid.first(before), p.grid.n) }
-
 func (p *plan) part(from, to int) *plan {
 	if from == to {
 		return nil
