@@ -75,43 +75,64 @@ func outcome(read, there *shard.Set) string {
 }
 
 // scatter gathers a plan: what is here while others add up what is there, and then the rest. It returns the partitions of which anything was read
-// that only others have.
+// that only others have. When there is nothing to be asked of others, all is to be read at once.
 func (e *Engine) scatter(ctx context.Context, g *gathered, here, there *shard.Set) (read *shard.Set, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	own := make(chan struct{})
-	var mine share
-	var names *names
-	go func() {
-		defer close(own)
-		if here.Len() == 0 {
-			return
-		}
-		var err error
-		if mine, names, err = e.within(ctx, g.p, here, g.budget); err != nil {
-			cancel(err)
-		}
-	}()
-	rest, err := e.ask(ctx, g, there)
+	own := &local{share: func() (share, *names, error) { return e.within(ctx, g.p, here, g.budget) }, failed: cancel}
+	rest, err := e.ask(ctx, g, there, own.begin)
 	if err != nil {
 		cancel(err)
 	}
-	<-own
+	found, n := own.wait()
 	if err := context.Cause(ctx); err != nil {
 		return nil, err // the first
 	}
-	if mine != nil {
-		if err := g.add(mine, names, 0); err != nil {
-			return nil, err
-		}
+	if n == nil {
+		return nil, errTogether
+	}
+	if err := g.add(found, n, 0); err != nil {
+		return nil, err
 	}
 	return e.rest(ctx, g, rest)
 }
 
-// ask asks other nodes. What is wrong with their answers ends this query alone.
-func (e *Engine) ask(ctx context.Context, g *gathered, there *shard.Set) (rest []shard.Span, err error) {
+// local is the evaluation of what is here, which begins when others are asked.
+type local struct {
+	share  func() (share, *names, error)
+	failed func(error)
+	done   chan struct{} // nil: it has not begun
+	found  share
+	names  *names
+}
+
+func (l *local) begin() {
+	if l.done != nil {
+		return
+	}
+	l.done = make(chan struct{})
+	go func() {
+		defer close(l.done)
+		var err error
+		if l.found, l.names, err = l.share(); err != nil {
+			l.failed(err)
+		}
+	}()
+}
+
+// wait returns what was found, and nil if that has failed or not begun.
+func (l *local) wait() (share, *names) {
+	if l.done == nil {
+		return nil, nil
+	}
+	<-l.done
+	return l.found, l.names
+}
+
+// ask asks other nodes, and calls begin before the first request. When they give no answer, whatever the reason is, what they have can still be read.
+func (e *Engine) ask(ctx context.Context, g *gathered, there *shard.Set, begin func()) (rest []shard.Span, err error) {
 	mint, maxt := g.p.grid.span()
-	return e.o.Scatter.Scatter(ctx, there, mint, maxt, func(before int64) ([]byte, func([]byte) error) {
+	rest, err = e.o.Scatter.Scatter(ctx, there, mint, maxt, func(before int64) ([]byte, func([]byte) error) {
 		some := g.p.until(before)
 		if some == nil {
 			return nil, nil
@@ -120,6 +141,7 @@ func (e *Engine) ask(ctx context.Context, g *gathered, there *shard.Set) (rest [
 		if err != nil {
 			return nil, nil
 		}
+		begin()
 		return request, func(answer []byte) error {
 			s, seen, err := some.decode(answer)
 			if err != nil {
@@ -132,6 +154,10 @@ func (e *Engine) ask(ctx context.Context, g *gathered, there *shard.Set) (rest [
 			return g.add(s, &n, 0)
 		}
 	})
+	if errors.Is(err, series.ErrUnavailable) {
+		err = fmt.Errorf("ask other nodes: %v", err)
+	}
+	return rest, err
 }
 
 // rest reads what was not left to other nodes.
@@ -161,7 +187,7 @@ func (e *Engine) rest(ctx context.Context, g *gathered, rest []shard.Span) (read
 	return read, nil
 }
 
-// within evaluates a plan over some partitions. A panic is an error of this query alone.
+// within evaluates a plan over some partitions, of which there may be none. A panic is an error of this query alone.
 func (e *Engine) within(ctx context.Context, p *plan, parts *shard.Set, b *budget) (s share, n *names, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -169,5 +195,9 @@ func (e *Engine) within(ctx context.Context, p *plan, parts *shard.Set, b *budge
 			err = fmt.Errorf("unexpected error: %v", p)
 		}
 	}()
+	if parts.Len() == 0 {
+		n := p.newNames()
+		return p.nothing(), &n, nil
+	}
 	return e.some(shard.Within(ctx, parts), p, b, 0)
 }

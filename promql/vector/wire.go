@@ -45,6 +45,14 @@ type share interface {
 	appendTo(b []byte) []byte // rows
 }
 
+// nothing is what no series come to.
+func (p *plan) nothing() share {
+	if p.k > 0 {
+		return &tops{}
+	}
+	return &sum{partial: newPartial(p.agg, 0, p.grid.n)}
+}
+
 // encode makes an answer of a share.
 func (p *plan) encode(s share, n *names) []byte {
 	b := []byte{answerRows, 0}

@@ -45,6 +45,7 @@ type readNode struct {
 	view   atomic.Pointer[shard.View]
 	asked  atomic.Int64                                                      // requests that came
 	before atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool] // of each; false: it has answered itself
+	delay  atomic.Int64                                                      // of an evaluation, ns
 	cut    atomic.Int64                                                      // bytes after which an evaluation breaks off; 0: none does
 }
 
@@ -119,7 +120,7 @@ func newReadClusterOf(t testing.TB, n, replication int, o ReaderOptions, so stor
 		nd := &readNode{store: s, source: source{s}}
 		epoch := func() uint64 { return nd.View().Ring.Epoch() }
 		server := peer.NewServer(peer.ServerOptions{Epoch: epoch, Secret: []byte("secret")})
-		NewReadHandlers(nd.source, nd, AnswerOptions{Evaluate: vector.NewAnswerer(columns{nd.source}, vector.AnswererOptions{}).Evaluate}).Register(server)
+		NewReadHandlers(nd.source, nd, AnswerOptions{Evaluate: nd.evaluate}).Register(server)
 		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			nd.asked.Add(1)
 			if f := nd.before.Load(); f != nil && !(*f)(w, r) {
@@ -139,6 +140,15 @@ func newReadClusterOf(t testing.TB, n, replication int, o ReaderOptions, so stor
 	}
 	c.see(members)
 	return c
+}
+
+// evaluate evaluates for another node.
+func (n *readNode) evaluate(ctx context.Context, request []byte) ([]byte, error) {
+	select {
+	case <-time.After(time.Duration(n.delay.Load())):
+	case <-ctx.Done():
+	}
+	return vector.NewAnswerer(columns{n.source}, vector.AnswererOptions{}).Evaluate(ctx, request)
 }
 
 // cutWriter loses what comes after some bytes.

@@ -137,6 +137,40 @@ func TestScatterFallsBack(t *testing.T) {
 	}
 }
 
+// A node that evaluates for long shows that it lives, and nobody else is asked; one that is silent is not waited for.
+func TestScatterHedgesSilentNodesOnly(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 84))
+	c := newReadCluster(t, 4, 3, ReaderOptions{Fresh: time.Hour, Hedge: 700 * time.Millisecond})
+	c.observe(t, 0)
+	whole := c.fill(t, r, 0)
+	q := promQuestion{text: "sum by (site) (rate(requests_total[1h]))", start: time.UnixMilli(firstTime + 5*3600_000)}
+	n, a := c.nodes[0], c.nodes[0].asker()
+	asked := func(again float64) {
+		t.Helper()
+		if err := q.differs(q.ask(t.Context(), a), promAsker{engine: newProm(), over: whole}); err != nil {
+			t.Error(err)
+		}
+		if got := a.outcomes(t); got["pushed"] == 0 || got["read"]+got["partly"] > 0 {
+			t.Errorf("the outcomes are %v", got)
+		}
+		if hedges := testutil.ToFloat64(n.reader.m.hedges); (hedges > 0) != (again > 0) {
+			t.Errorf("%v nodes were asked in the place of others", hedges)
+		}
+	}
+	asked(0)
+	for _, n := range c.nodes[1:] {
+		n.delay.Store(int64(time.Second))
+	}
+	asked(0)
+	for _, n := range c.nodes[1:] {
+		n.delay.Store(0)
+	}
+	release := make(chan struct{})
+	defer close(release)
+	c.nodes[1].only(func(http.ResponseWriter) { <-release })
+	asked(1)
+}
+
 // A cluster none of whose other nodes knows the question is read as ever.
 func TestScatterAmongOldNodes(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 79))
