@@ -105,3 +105,9 @@ func Only(ctx context.Context) *Set {
 	s, _ := ctx.Value(onlyKey{}).(*Set)
 	return s
 }
+
+// Span is some partitions from a time on.
+type Span struct {
+	Parts *Set
+	From  int64 // ms
+}

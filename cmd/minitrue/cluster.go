@@ -18,6 +18,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/store"
+	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/remote"
 	"github.com/minitrue/minitrue/shard"
 	"github.com/minitrue/minitrue/shard/cluster"
@@ -132,7 +133,10 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	door.Handle("/peer/v1/write", cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
 		DeviceLabel: f.DeviceLabel, Limits: limits, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
 	}))
-	cluster.NewReadHandlers(source{s}, m.gossip, cluster.AnswerOptions{DeviceLabel: f.DeviceLabel, Logger: log}).Register(door)
+	answerer := vector.NewAnswerer(kept{s}, vector.AnswererOptions{
+		MaxSamples: f.QueryMaxSamples, Concurrency: f.QueryConcurrency, Timeout: f.QueryTimeout, Logger: log,
+	})
+	cluster.NewReadHandlers(source{s}, m.gossip, cluster.AnswerOptions{DeviceLabel: f.DeviceLabel, Evaluate: answerer.Evaluate, Logger: log}).Register(door)
 	m.deleter.Register(door)
 	m.repair.Register(door)
 	m.server = &http.Server{

@@ -116,7 +116,9 @@ func (g *graph) wireQueries(f *flags, log *slog.Logger, reg prometheus.Registere
 		Build: promql.BuildInfo{Application: "MiniTrue " + buildVersion(), Version: promqlVersion()},
 		TSDB:  g.tsdbStatus,
 		Accelerate: func(below *prom.Engine) prom.QueryEngine {
-			return vector.New(below, scanner{g.nodes.reader}, vector.Options{MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Logger: log, Registerer: reg})
+			return vector.New(below, scanner{g.nodes.reader}, vector.Options{
+				MaxSamples: f.QueryMaxSamples, Timeout: f.QueryTimeout, Scatter: g.nodes.reader, Logger: log, Registerer: reg,
+			})
 		},
 		Logger: log, Registerer: reg,
 	})
@@ -134,6 +136,17 @@ type scanner struct{ *cluster.Reader }
 
 func (s scanner) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (vector.Selection, error) {
 	sel, err := s.Reader.Scan(ctx, mint, maxt, ms...)
+	if err != nil {
+		return nil, err
+	}
+	return sel, nil
+}
+
+// kept is what this node has as the vectorised path reads it for other nodes.
+type kept struct{ *store.Store }
+
+func (k kept) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (vector.Selection, error) {
+	sel, err := k.Store.Scan(ctx, mint, maxt, ms...)
 	if err != nil {
 		return nil, err
 	}

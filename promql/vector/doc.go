@@ -8,6 +8,9 @@
 //	          │                  (series → units → windows)              └─▶ splice ─▶ engine
 //	          └─▶ engine
 //
+// In a cluster aggregations over series that this node does not keep are left to those that do ([Scatter], [Answerer]), topk and bottomk
+// too: what they add up is merged with what is here.
+//
 // # Promise
 //
 // Answers are those of the engine: the same series in the same order, the same points, the same annotations.

@@ -49,10 +49,10 @@ type Options struct {
 // Engine evaluates what it can by itself and the rest by Prometheus's engine.
 type Engine struct {
 	*prom.Engine
-	source  Source
-	o       Options
-	queries *prometheus.CounterVec
-	samples bool // statistics are not used: for tests
+	evaluator
+	o         Options
+	queries   *prometheus.CounterVec
+	scattered *prometheus.CounterVec
 }
 
 // New returns an engine over source. The engine below stays its maker's to close.
@@ -66,12 +66,17 @@ func New(below *prom.Engine, source Source, o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{Engine: below, source: source, o: o, queries: prometheus.NewCounterVec(prometheus.CounterOpts{
+	e := &Engine{Engine: below, evaluator: evaluator{source: source, log: o.Logger}, o: o}
+	e.queries = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "minitrue_promql_evaluations_total",
 		Help: "PromQL queries by who evaluated them: the vectorised path, Prometheus's engine, or both.",
-	}, []string{"by"})}
+	}, []string{"by"})
+	e.scattered = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "minitrue_promql_scattered_aggregations_total",
+		Help: "Aggregations over series that other nodes have, by outcome: those nodes added all of them up (pushed), or a part (partly), or all were read by this node (read).",
+	}, []string{"outcome"})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(e.queries)
+		o.Registerer.MustRegister(e.queries, e.scattered)
 	}
 	return e
 }
@@ -124,6 +129,7 @@ func (q *query) Exec(ctx context.Context) *prom.Result {
 	ctx, q.cancel = context.WithTimeout(ctx, q.e.o.Timeout)
 	defer q.cancel()
 	s := q.splice
+	st.ranks = q.e.o.Scatter != nil
 	s.find(st, stmt)
 	if len(s.places) == 0 {
 		return q.leave(ctx)
@@ -153,16 +159,30 @@ func (q *query) fill(ctx context.Context, st steps, stmt *parser.EvalStmt) *prom
 	defer done()
 	b := &budget{max: int64(q.e.o.MaxSamples)}
 	for _, pl := range q.splice.places {
-		a, err := q.e.evaluate(ctx, pl.plan, b)
-		switch {
-		case errors.Is(err, errUnfit):
-			continue
-		case err != nil:
-			return &prom.Result{Err: asEngine(ctx, err)}
-		case pl.plan.expr == stmt.Expr:
-			q.e.queries.WithLabelValues("vector").Inc()
-			return a.result(st, stmt)
+		if res := q.place(ctx, pl, st, stmt, b); res != nil {
+			return res
 		}
+	}
+	return nil
+}
+
+// place evaluates a subtree, as fill does all.
+func (q *query) place(ctx context.Context, pl place, st steps, stmt *parser.EvalStmt, b *budget) *prom.Result {
+	a, err := q.e.evaluate(ctx, pl.plan, b)
+	switch {
+	case errors.Is(err, errTogether):
+		for _, in := range pl.in {
+			if res := q.place(ctx, in, st, stmt, b); res != nil {
+				return res
+			}
+		}
+	case errors.Is(err, errUnfit):
+	case err != nil:
+		return &prom.Result{Err: asEngine(ctx, err)}
+	case pl.plan.expr == stmt.Expr:
+		q.e.queries.WithLabelValues("vector").Inc()
+		return a.result(st, stmt)
+	default:
 		q.splice.put(pl, a)
 	}
 	return nil

@@ -98,14 +98,14 @@ func (p *partial) merge(o *partial) {
 		if p.first[g] < 0 {
 			p.first[g] = i
 		}
-		p.mergeRow(g, o, g)
+		p.mergeRow(g, o, g, 0)
 	}
 }
 
-// mergeRow adds a row of another partial to one of this.
-func (p *partial) mergeRow(to int, o *partial, from int) {
-	for i := range p.steps {
-		k, m := to*p.steps+i, from*p.steps+i
+// mergeRow adds a row of another partial to one of this, from a step of this one on.
+func (p *partial) mergeRow(to int, o *partial, from, at int) {
+	for i := range o.steps {
+		k, m := to*p.steps+at+i, from*o.steps+i
 		switch x := o.v[m]; {
 		case isAbsent(x):
 			continue

@@ -58,14 +58,19 @@ type plan struct {
 	arg      posrange.PositionRange // of the function's argument, for annotations
 
 	agg     parser.ItemType // 0: none
+	k       int             // of topk and bottomk
 	by      []string        // sorted
 	without bool
+
+	coarsest int64 // resolution of the whole, where this is some of its steps
 }
 
 // resolution is the length (ms) of buckets that answer as samples do where these are no longer kept: those that fit into
 // steps and windows. A single point of a selector allows none.
 func (p *plan) resolution() int64 {
 	switch {
+	case p.coarsest > 0:
+		return p.coarsest
 	case p.fn == fnSelect && p.grid.n == 1:
 		return 0
 	case p.fn == fnSelect:
@@ -81,6 +86,7 @@ type steps struct {
 	start, step int64 // ms
 	n           int
 	lookback    time.Duration
+	ranks       bool // topk and bottomk are planned
 }
 
 func stepsOf(s *parser.EvalStmt) (steps, bool) {
@@ -106,6 +112,10 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	if a, isAgg := e.(*parser.AggregateExpr); isAgg {
 		switch a.Op {
 		case parser.SUM, parser.COUNT, parser.AVG, parser.MIN, parser.MAX, parser.GROUP:
+		case parser.TOPK, parser.BOTTOMK:
+			if p.k = constant(a.Param); !st.ranks || p.k < 1 || p.k > mostK {
+				return nil, false
+			}
 		default:
 			return nil, false
 		}
@@ -129,6 +139,15 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	p.grid.back = back.Milliseconds()
 	p.matchers = vs.LabelMatchers
 	return p, p.grid.back > 0
+}
+
+// constant is the number that an expression is, cut off; 0: it is none, or a large one.
+func constant(e parser.Expr) int {
+	n, ok := unwrap(e).(*parser.NumberLiteral)
+	if !ok || !(n.Val >= 1 && n.Val < 1<<31) {
+		return 0
+	}
+	return int(n.Val)
 }
 
 // function plans what is below the aggregation.

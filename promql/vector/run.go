@@ -15,8 +15,6 @@ import (
 	prom "github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/schema"
 	"github.com/prometheus/prometheus/util/annotations"
-
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 const (
@@ -30,7 +28,8 @@ type run struct {
 	sel     Selection
 	log     *slog.Logger
 	budget  *budget
-	samples bool // statistics are not used
+	cells   int64 // that the sum may have; 0: what the budget allows
+	samples bool  // statistics are not used
 
 	has   []bool // by series: it had points, and its function drops its name
 	names names
@@ -40,46 +39,6 @@ type run struct {
 type answer struct {
 	matrix prom.Matrix
 	notes  annotations.Annotations
-}
-
-// evaluate evaluates a plan over what is stored.
-func (e *Engine) evaluate(ctx context.Context, p *plan, b *budget) (*answer, error) {
-	if p.agg != 0 && e.o.Scatter != nil && p.newNames().fixed != "" {
-		return e.scatter(ctx, p, b)
-	}
-	r, err := e.scan(ctx, p, b)
-	if err != nil {
-		return nil, err
-	}
-	defer r.sel.Close()
-	var a answer
-	if p.agg == 0 {
-		a.matrix, err = r.each(ctx)
-	} else {
-		var sum *sum
-		if sum, err = r.sum(ctx); err == nil {
-			a.matrix = ordered(sum.rows(p))
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := r.check(); err != nil {
-		return nil, err
-	}
-	a.notes = r.names.notes(p)
-	return &a, nil
-}
-
-// scan begins the evaluation of a plan. The caller closes the selection.
-func (e *Engine) scan(ctx context.Context, p *plan, b *budget) (*run, error) {
-	mint, maxt := p.grid.span()
-	ctx = series.AllowResolution(ctx, max(series.Resolution(ctx), p.resolution()))
-	sel, err := e.source.Scan(ctx, mint, maxt, p.matchers...)
-	if err != nil {
-		return nil, err
-	}
-	return &run{p: p, log: e.o.Logger, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}, nil
 }
 
 // check says whether the labels of what was evaluated can be as they are.
@@ -110,8 +69,11 @@ func (s *sum) rows(pl *plan) []row {
 // sum evaluates a plan with an aggregation.
 func (r *run) sum(ctx context.Context) (*sum, error) {
 	g := r.p.group(r.sel)
-	if int64(len(g.labels))*int64(r.p.grid.n) > r.budget.max {
+	switch cells := int64(len(g.labels)) * int64(r.p.grid.n); {
+	case cells > r.budget.max:
 		return nil, errUnfit // the engine counts what there is, and not what there may be
+	case r.cells > 0 && cells > r.cells:
+		return nil, errTogether // the samples may well take fewer bytes
 	}
 	var err error
 	s := &sum{labels: g.labels}

@@ -25,6 +25,7 @@ type splice struct {
 type place struct {
 	plan *plan
 	set  func(parser.Expr)
+	in   []place // of topk and bottomk: what to evaluate in the place of all
 }
 
 // spliced are the points of a subtree, and the steps at which there may be some.
@@ -54,7 +55,7 @@ func (s *splice) find(st steps, stmt *parser.EvalStmt) {
 // walk looks at a subtree. A bare selector is not worth a splice, and may be looked at by what it is in.
 func (s *splice) walk(st steps, e *parser.Expr, fixed, root bool) {
 	if p, ok := st.planOf(*e, fixed); ok && (root || p.agg != 0 || p.fn != fnSelect) {
-		s.places = append(s.places, place{p, func(x parser.Expr) { *e = x }})
+		s.places = append(s.places, place{p, func(x parser.Expr) { *e = x }, st.inside(*e, p, fixed)})
 		return
 	}
 	switch n := (*e).(type) {
@@ -78,6 +79,16 @@ func (s *splice) walk(st steps, e *parser.Expr, fixed, root bool) {
 			s.walk(st, &n.Args[i], fixed, false)
 		}
 	}
+}
+
+// inside looks for shapes in an aggregation that is planned for other nodes alone.
+func (st steps) inside(e parser.Expr, p *plan, fixed bool) []place {
+	if p.k == 0 {
+		return nil
+	}
+	var in splice
+	in.walk(st, &unwrap(e).(*parser.AggregateExpr).Expr, fixed, false)
+	return in.places
 }
 
 // put replaces a subtree by a selector of its points.

@@ -12,6 +12,8 @@ import (
 var (
 	// errUnfit says that a plan cannot keep its promise over this data: the engine is to evaluate it.
 	errUnfit = errors.New("left to the engine")
+	// errTogether says that a plan is to be evaluated over all of its series at once.
+	errTogether = errors.New("left to the node that was asked")
 	// errCoarse says that statistics are not enough for a series: its samples are to be read.
 	errCoarse = errors.New("statistics do not suffice")
 )

@@ -31,6 +31,7 @@ type worker struct {
 	names   names // of series that had points, where the function drops them
 	has     []bool
 	slab    []prom.FPoint
+	ranking *ranking // of topk and bottomk
 	builder labels.ScratchBuilder
 }
 

@@ -21,6 +21,7 @@ const (
 	pathMetadata  = "/peer/v1/metadata"
 	pathAggregate = "/peer/v1/aggregate"
 	pathDigests   = "/peer/v1/digests"
+	pathEvaluate  = "/peer/v1/evaluate"
 )
 
 // AnswerOptions of the handlers. The zero value is usable.
@@ -28,6 +29,10 @@ type AnswerOptions struct {
 	DeviceLabel string        // the label that makes a shard key; "" means device_id
 	Stall       time.Duration // how long the other node may take for a frame before it is given up; 0 means 1m
 	Logger      *slog.Logger  // nil discards
+
+	// Evaluate evaluates a request of another node over what is stored in the partitions of shard.Only; nil: this node does not, and others
+	// read its samples.
+	Evaluate func(ctx context.Context, request []byte) (answer []byte, err error)
 }
 
 // ReadHandlers answer other nodes from what this node has.
@@ -58,6 +63,9 @@ func (h *ReadHandlers) Register(s *peer.Server) {
 	s.HandleCurrent(pathExemplars, h.handler(h.owned, h.exemplars))
 	s.HandleCurrent(pathAggregate, h.handler(h.owned, h.aggregate))
 	s.HandleCurrent(pathDigests, h.handler(h.owned, h.digests))
+	if h.o.Evaluate != nil {
+		s.HandleCurrent(pathEvaluate, h.handler(h.owned, h.evaluate))
+	}
 	// Whoever repairs takes what there is, from owners and others; and metadata is everywhere.
 	s.Handle(pathFetch, h.handler(nil, h.scan))
 	s.Handle(pathMetadata, h.handler(nil, h.metadata))

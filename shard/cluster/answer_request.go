@@ -25,6 +25,7 @@ type request struct {
 	label      string     // whose values are wanted; "": the names of labels
 	ids        []series.ID
 	sets       [][]*labels.Matcher // of exemplars any number, else one
+	plan       []byte              // of evaluations: what is to be evaluated, as promql/vector writes it
 }
 
 const (
@@ -36,6 +37,7 @@ const (
 
 	flagNames  = 1
 	flagLeaves = 2
+	flagPlan   = 4 // only nodes that know evaluations know it
 )
 
 // matchers are those of a request that has one set of them.
@@ -61,6 +63,9 @@ func (q *request) append(b []byte) []byte {
 	if q.leaves {
 		flags |= flagLeaves
 	}
+	if q.plan != nil {
+		flags |= flagPlan
+	}
 	b = appendString(append(b, flags), q.label)
 	b = binary.AppendUvarint(b, uint64(len(q.ids)))
 	for _, id := range q.ids {
@@ -74,6 +79,9 @@ func (q *request) append(b []byte) []byte {
 			b = appendString(append(b, byte(m.Type)), m.Name)
 			b = appendString(b, m.Value)
 		}
+	}
+	if q.plan != nil {
+		b = appendBytes(b, q.plan)
 	}
 	return b
 }
@@ -102,7 +110,7 @@ func parseRequest(b []byte) (*request, error) {
 		q.ids = append(q.ids, series.IDFromBytes([16]byte(u.take(16))))
 	}
 	n := u.count(1)
-	if u.bad || limit < 0 || limit > 1<<31 || q.resolution < 0 || flags&^(flagNames|flagLeaves) != 0 || len(q.ids) > maxIDs || n > maxSets {
+	if u.bad || limit < 0 || limit > 1<<31 || q.resolution < 0 || flags&^(flagNames|flagLeaves|flagPlan) != 0 || len(q.ids) > maxIDs || n > maxSets {
 		return nil, errRequest
 	}
 	for range n {
@@ -111,6 +119,9 @@ func parseRequest(b []byte) (*request, error) {
 			return nil, err
 		}
 		q.sets = append(q.sets, ms)
+	}
+	if flags&flagPlan != 0 {
+		q.plan = u.bytes()
 	}
 	if u.bad || len(u.b) > 0 {
 		return nil, errRequest

@@ -23,6 +23,6 @@
 // # Reading
 //
 // A partition is read from as many owners as it takes to meet each acknowledged write; where the digests of older windows are
-// equal, one replica's data is enough. What replicas answer is merged by the rule of package chunk. A node that is slow or
+// equal, one replica's data is enough, and so is what it adds up of it ([Reader.Aggregate], [Reader.Scatter]). What replicas answer is merged by the rule of package chunk. A node that is slow or
 // fails is replaced by another owner; when there is none left the query is unavailable, or partial for those who allow it.
 package cluster

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/disk"
 	"github.com/minitrue/minitrue/chunk/store"
+	"github.com/minitrue/minitrue/promql/vector"
 	"github.com/minitrue/minitrue/shard"
 	"github.com/minitrue/minitrue/shard/peer"
 )
@@ -43,6 +45,8 @@ type readNode struct {
 	view   atomic.Pointer[shard.View]
 	asked  atomic.Int64                                                      // requests that came
 	before atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool] // of each; false: it has answered itself
+	delay  atomic.Int64                                                      // of an evaluation, ns
+	cut    atomic.Int64                                                      // bytes after which an evaluation breaks off; 0: none does
 }
 
 func (n *readNode) View() *shard.View { return n.view.Load() }
@@ -116,11 +120,14 @@ func newReadClusterOf(t testing.TB, n, replication int, o ReaderOptions, so stor
 		nd := &readNode{store: s, source: source{s}}
 		epoch := func() uint64 { return nd.View().Ring.Epoch() }
 		server := peer.NewServer(peer.ServerOptions{Epoch: epoch, Secret: []byte("secret")})
-		NewReadHandlers(nd.source, nd, AnswerOptions{}).Register(server)
+		NewReadHandlers(nd.source, nd, AnswerOptions{Evaluate: nd.evaluate}).Register(server)
 		web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			nd.asked.Add(1)
 			if f := nd.before.Load(); f != nil && !(*f)(w, r) {
 				return
+			}
+			if n := nd.cut.Load(); n > 0 && r.URL.Path == pathEvaluate {
+				w = &cutWriter{ResponseWriter: w, left: int(n)}
 			}
 			server.ServeHTTP(w, r)
 		}))
@@ -133,6 +140,42 @@ func newReadClusterOf(t testing.TB, n, replication int, o ReaderOptions, so stor
 	}
 	c.see(members)
 	return c
+}
+
+// evaluate evaluates for another node.
+func (n *readNode) evaluate(ctx context.Context, request []byte) ([]byte, error) {
+	select {
+	case <-time.After(time.Duration(n.delay.Load())):
+	case <-ctx.Done():
+	}
+	return vector.NewAnswerer(columns{n.source}, vector.AnswererOptions{}).Evaluate(ctx, request)
+}
+
+// cutWriter loses what comes after some bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *cutWriter) Write(b []byte) (int, error) {
+	if w.left -= len(b); w.left < 0 {
+		return 0, io.ErrClosedPipe
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// observe makes a node own nothing.
+func (c *readCluster) observe(t testing.TB, node int) {
+	t.Helper()
+	nodes := slices.Clone(c.ring.Nodes())
+	nodes[node].Observer = true
+	var err error
+	if c.ring, err = shard.NewRing(nodes, c.ring.Replication()); err != nil {
+		t.Fatal(err)
+	}
+	c.down()
 }
 
 // see gives all nodes a view of these members.

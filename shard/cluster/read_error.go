@@ -46,9 +46,14 @@ func isStale(err error) bool {
 
 // fatal says of the error of a node that all others would answer with it, too.
 func fatal(err error) bool {
-	var status *peer.StatusError
 	var much *tooMuch
-	return errors.As(err, &status) && status.Code >= 400 && status.Code < 500 && !retryable(status.Code) || errors.As(err, &much)
+	return refused(err) || errors.As(err, &much)
+}
+
+// refused says whether a node found fault with the question.
+func refused(err error) bool {
+	var status *peer.StatusError
+	return errors.As(err, &status) && status.Code >= 400 && status.Code < 500 && !retryable(status.Code)
 }
 
 func retryable(code int) bool {

@@ -19,8 +19,9 @@ type job[T any] struct {
 	may   func(p uint16, node int) bool // whether this owner may be asked; nil: any
 	few   bool                          // few nodes about much each, in place of many about little
 
-	once   bool // no partition is in two answers
-	strict bool // it fails even where partial answers are allowed
+	once    bool // no partition is in two answers
+	strict  bool // it fails even where partial answers are allowed
+	sparing bool // it never fails for want of answers: what none was given about is in none
 
 	// ask asks a node, and calls beat whenever something came from it.
 	ask func(ctx context.Context, node int, parts *shard.Set, beat func()) (T, error)
@@ -153,7 +154,7 @@ func (f *fan[T]) take(d done[T]) error {
 			return &unanswered{partitions: d.parts.Len(), cause: d.err, stale: true}
 		}
 	}
-	if fatal(d.err) {
+	if fatal(d.err) && !(f.sparing && refused(d.err)) {
 		return d.err
 	}
 	f.q.fail(d.node, d.err)

@@ -18,6 +18,8 @@ type readMetrics struct {
 	received prometheus.Counter
 	verified prometheus.Counter
 	differed prometheus.Counter
+	pushed   prometheus.Counter
+	unpushed prometheus.Counter
 }
 
 func newReadMetrics(reg prometheus.Registerer) *readMetrics {
@@ -39,6 +41,8 @@ func newReadMetrics(reg prometheus.Registerer) *readMetrics {
 		received: counter("received_bytes", "Bytes of samples and labels that other nodes answered with."),
 		verified: counter("verified_partitions", "Partitions of which one replica was read, since the digests of the others were equal."),
 		differed: counter("differing_partitions", "Partitions whose replicas had different digests, and were read from several."),
+		pushed:   counter("pushed_partitions", "Partitions whose samples another node evaluated, since the digests of the others were equal."),
+		unpushed: counter("unpushed_partitions", "Partitions that other nodes were to evaluate and did not, and whose samples were read instead."),
 	}
 }
 

@@ -25,8 +25,13 @@ func (f *fan[T]) impossible(parts *shard.Set) error {
 	if hopeless.Len() == 0 {
 		return nil
 	}
+	if f.sparing && !f.stale {
+		f.forgo(hopeless)
+		return nil
+	}
 	if f.q.lost.allowed && !f.strict {
-		f.forgo(hopeless, missing)
+		f.q.lost.add(hopeless, missing)
+		f.forgo(hopeless)
 		return nil
 	}
 	return f.unanswered(hopeless, missing)
@@ -44,8 +49,7 @@ func (f *fan[T]) hope(p uint16) int {
 }
 
 // forgo makes the fan content with what it gets about some partitions.
-func (f *fan[T]) forgo(parts *shard.Set, missing []int) {
-	f.q.lost.add(parts, missing)
+func (f *fan[T]) forgo(parts *shard.Set) {
 	need := f.need
 	left := map[uint16]int{}
 	for p := range parts.Partitions() {

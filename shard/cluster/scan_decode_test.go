@@ -225,6 +225,8 @@ func FuzzRequest(f *testing.F) {
 	q := request{epoch: 5, parts: shard.All(), mint: -1, maxt: 1 << 50, resolution: 3, cut: 7, names: true, leaves: true, limit: 4, label: "x",
 		ids: []series.ID{{Hi: 1, Lo: 2}}, sets: [][]*labels.Matcher{{labels.MustNewMatcher(labels.MatchRegexp, "a", "b|c")}, {everything}}}
 	f.Add(q.append(nil))
+	q.plan = []byte("{}")
+	f.Add(q.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := parseRequest(b)
 		if err != nil {
