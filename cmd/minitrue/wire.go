@@ -30,9 +30,10 @@ import (
 //	/api/v1/write ─▶ remote ─┐
 //	                         ├─▶ ingest.Pipeline ─▶ membership ◀─┬─ remote  ◀── /api/v1/read
 //	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws    │      ├─ promql  ◀── /api/v1/query …
-//	                └─▶ ring ──▶ /api/v1/ingest/rejected  │      ├─ vector  ◀── of these, the common shapes
-//	                                                      ▼      └─ aggregate ◀── /query, /delete
-//	                                            store, other nodes
+//	                └─▶ ring               ▲              │      ├─ vector  ◀── of these, the common shapes
+//	                     │                 ▼              ▼      └─ aggregate ◀── /query, /delete
+//	                     │         other nodes' taps    store, other nodes
+//	                     └──▶ /api/v1/ingest/rejected
 type graph struct {
 	store  *store.Store
 	nodes  *membership
@@ -61,7 +62,9 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 func wire(f *flags, s *store.Store, nodes *membership, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
 	g := &graph{store: s, nodes: nodes, mux: http.NewServeMux()}
 	nodes.register(g.mux)
-	g.tap = ingest.NewTap(ingest.TapOptions{Logger: log, Registerer: reg})
+	g.tap = ingest.NewTap(ingest.TapOptions{Members: nodes.gossip, Peers: nodes.client, Logger: log, Registerer: reg})
+	g.tap.Register(nodes.door)
+	g.mux.Handle("/ws", g.tap)
 	if f.ingests() {
 		g.wireIngest(f, log, reg)
 	}
@@ -80,7 +83,6 @@ func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer
 		MaxBody: f.config.Limits.RequestBytes, Logger: log, Registry: reg,
 	}))
 	g.mux.Handle("/api/v1/ingest/rejected", ring)
-	g.mux.Handle("/ws", g.tap)
 
 	door := pipeline.Door("mqtt")
 	m := f.config.MQTT
