@@ -67,6 +67,8 @@ func wire(f *flags, s *store.Store, nodes *membership, log *slog.Logger, reg *pr
 	g.mux.Handle("/ws", g.tap)
 	if f.ingests() {
 		g.wireIngest(f, log, reg)
+	} else {
+		g.mux.HandleFunc("/api/v1/write", nodes.refuseWrite)
 	}
 	if f.queries() {
 		g.wireQueries(f, log, reg, started)
