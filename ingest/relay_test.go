@@ -171,7 +171,7 @@ func TestTapFollowsMembers(t *testing.T) {
 	hs := newTown(t, 3, TapOptions{})
 	c := listen(t, hs[0].tap, hs[0].front, "")
 	hs[1].accept("d", make([]int64, 3000)...)
-	hs[1].stop() // what it accepted before it went arrives
+	hs[1].stop()                                                          // what it accepted before it went arrives
 	for samples, missing := 0, ""; samples < 3000 || missing != "[n2]"; { // in any order
 		m := hear(t, c)
 		if m["device_id"] != nil {
