@@ -30,6 +30,7 @@ type Poster interface {
 const (
 	retryLeast = 100 * time.Millisecond
 	retryMost  = 3 * time.Second
+	retryDown  = 30 * time.Second // of a node that is down, which is asked at once when it comes up
 )
 
 // links are a reader's to other nodes.
@@ -164,7 +165,9 @@ func (t *Tap) hear(ctx context.Context, r *reader, k *link) {
 		k.tried()
 		t.o.Logger.Debug("a node is not heard for a reader", "peer", m.Name, "err", err)
 		t.rest(ctx, m, wait)
-		wait = min(2*wait, retryMost)
+		if wait = min(2*wait, retryDown); m.Up {
+			wait = min(wait, retryMost)
+		}
 	}
 }
 

@@ -132,6 +132,7 @@ func TestClusterWS(t *testing.T) {
 
 	nodes[2].Kill(t)
 	e.untilMissing(t, "n3")
+	some.untilMissing(t, "n3")
 	all = append(all, publishAll(t, nodes[:2], "killed")...)
 	nodes[2].start(t)
 	e.untilMissing(t)
@@ -145,10 +146,12 @@ func TestClusterWS(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	e.untilMissing(t, "n3")
+	some.untilMissing(t, "n3")
 	all = append(all, last)
 	e.untilHeard(t, all)
 	nodes[2].start(t)
 	e.untilMissing(t)
+	some.untilMissing(t)
 	all = append(all, publishAll(t, nodes, "again")...)
 	e.untilHeard(t, all)
 
