@@ -94,7 +94,7 @@ func TestClusterQueryNode(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	l := startLoad(ctx, t, nodes[0].url, 200, 20_000)
-	untilScalar(t, q.url, `count(count_over_time(temperature[30d]))`, func(v float64) bool { return v > 0 })
+	untilScalar(t, q.url, `min(count_over_time(temperature[30d]))`, func(v float64) bool { return v >= 20 })
 	stop()
 	<-l.ended
 	checkQueryNode(t, q, writers)
