@@ -7,6 +7,7 @@
 //	        ├─▶ Door.Append ─▶│ check times → gate → next.Append │─▶ cluster.Writer
 //	mqtt   ─┘                 └────────────────┬─────────────────┘
 //	  └─ bad payload ─▶ Ring                   └─ after the commit ─▶ Tap ─▶ GET /ws
+//	                                              other nodes' Taps ──┴──▶ other nodes' readers
 //
 // A batch is the caller's again when Append returns: nothing here keeps a slice
 // of it, and the tap copies what it queues.

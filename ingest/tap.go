@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/prometheus/model/labels"
@@ -22,18 +20,28 @@ import (
 
 // TapOptions of a tap. The zero value is usable.
 type TapOptions struct {
-	MaxReaders     int                   // readers at once; 0 means 100
-	Queue          int                   // samples that may wait for one reader; 0 means 4,096
-	WriteTimeout   time.Duration         // for one message to a reader; 0 means 10s
-	PingEvery      time.Duration         // 0 means 30s
-	OriginPatterns []string              // other origins whose pages may read; the request's host always may
-	Logger         *slog.Logger          // nil discards
-	Registerer     prometheus.Registerer // nil: the metrics count unseen
+	MaxReaders     int           // readers at once; 0 means 100
+	MaxStreams     int           // streams to other nodes at once, one for each of their readers; 0 means 400
+	Queue          int           // samples that may wait for one reader; 0 means 4,096
+	WriteTimeout   time.Duration // for one message to a reader; 0 means 10s
+	PingEvery      time.Duration // 0 means 30s
+	OriginPatterns []string      // other origins whose pages may read; the request's host always may
+
+	Members  Members       // the cluster, whose other nodes are heard, too; nil means that there are none
+	Peers    Poster        // asks them; nil only if Members is
+	Beat     time.Duration // a stream between nodes is never silent for longer, and has failed after three times that; 0 means 5s
+	PeerWait time.Duration // how long a new reader waits until all other nodes are heard; 0 means 2s
+
+	Logger     *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: the metrics count unseen
 }
 
 func (o TapOptions) withDefaults() TapOptions {
 	if o.MaxReaders == 0 {
 		o.MaxReaders = 100
+	}
+	if o.MaxStreams == 0 {
+		o.MaxStreams = 400
 	}
 	if o.Queue == 0 {
 		o.Queue = 4096
@@ -44,33 +52,56 @@ func (o TapOptions) withDefaults() TapOptions {
 	if o.PingEvery == 0 {
 		o.PingEvery = 30 * time.Second
 	}
+	if o.Beat == 0 {
+		o.Beat = 5 * time.Second
+	}
+	if o.PeerWait == 0 {
+		o.PeerWait = 2 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
 
-// Tap streams accepted float samples to WebSocket readers, GET /ws. It never holds up a
-// write: what a slow reader has no room for is dropped, counted, and the reader is
-// told. The nil tap has no readers.
+// Tap streams the float samples that the cluster accepts to WebSocket readers, GET /ws: those that come through this
+// node's own doors, and for each reader those of every other node, which sends what came through its doors: so
+// each comes once, however many nodes keep it. It never holds up a write: what a slow reader has no room
+// for is dropped, counted, and the reader is told. The nil tap has no readers.
 type Tap struct {
 	o       TapOptions
 	parser  parser.Parser
 	dropped prometheus.Counter
 	sent    prometheus.Counter
+	relayed prometheus.Counter
 
 	readers atomic.Pointer[[]*reader] // replaced as a whole; nil when there are none
 
-	mu     sync.Mutex // guards changes of readers, and closed
-	closed bool
-	done   chan struct{}  // closed by Run when it ends
-	serve  sync.WaitGroup // requests being served
+	mu    sync.Mutex // guards changes of readers and the ends of kinds
+	kinds [2]kind    // of readers: sockets and streams
 }
+
+// kind is what readers of one kind have in common.
+type kind struct {
+	most  int
+	ended bool
+	end   chan struct{}  // closed when there are to be no more
+	serve sync.WaitGroup // requests being served
+}
+
+const (
+	sockets = iota // this node's own readers
+	streams        // those of other nodes
+)
 
 // NewTap returns a tap without readers.
 func NewTap(o TapOptions) *Tap {
 	f := promauto.With(o.Registerer)
-	t := &Tap{o: o.withDefaults(), parser: parser.NewParser(parser.Options{}), done: make(chan struct{})}
+	t := &Tap{o: o.withDefaults(), parser: parser.NewParser(parser.Options{})}
+	t.kinds[sockets].most, t.kinds[streams].most = t.o.MaxReaders, t.o.MaxStreams
+	for i := range t.kinds {
+		t.kinds[i].end = make(chan struct{})
+	}
 	t.dropped = f.NewCounter(prometheus.CounterOpts{
 		Name: "minitrue_ingest_tap_dropped_samples_total",
 		Help: "Samples that slow readers of /ws did not get.",
@@ -79,10 +110,18 @@ func NewTap(o TapOptions) *Tap {
 		Name: "minitrue_ingest_tap_sent_samples_total",
 		Help: "Samples sent to readers of /ws.",
 	})
+	t.relayed = f.NewCounter(prometheus.CounterOpts{
+		Name: "minitrue_ingest_tap_relayed_samples_total",
+		Help: "Samples sent to other nodes for their readers of /ws.",
+	})
 	f.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "minitrue_ingest_tap_readers",
 		Help: "Readers of /ws.",
-	}, func() float64 { return float64(len(t.current())) })
+	}, func() float64 { return float64(t.count(sockets)) })
+	f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "minitrue_ingest_tap_streams",
+		Help: "Streams to other nodes, one for each of their readers of /ws.",
+	}, func() float64 { return float64(t.count(streams)) })
 	return t
 }
 
@@ -90,14 +129,42 @@ func NewTap(o TapOptions) *Tap {
 // that the tap takes no reader any more.
 func (t *Tap) Run(ctx context.Context) error {
 	<-ctx.Done()
-	t.mu.Lock()
-	if !t.closed {
-		t.closed = true
-		close(t.done)
-	}
-	t.mu.Unlock()
-	t.serve.Wait()
+	t.finish(sockets)
+	t.kinds[sockets].serve.Wait()
 	return nil
+}
+
+// Drain ends the streams to other nodes, each when it has sent what was offered before, and waits for
+// that until ctx ends. It belongs behind the last write.
+func (t *Tap) Drain(ctx context.Context) {
+	t.finish(streams)
+	all := make(chan struct{})
+	go func() {
+		t.kinds[streams].serve.Wait()
+		close(all)
+	}()
+	select {
+	case <-all:
+	case <-ctx.Done():
+	}
+}
+
+func (t *Tap) finish(k int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.kinds[k].ended {
+		t.kinds[k].ended = true
+		close(t.kinds[k].end)
+	}
+}
+
+func (t *Tap) count(k int) (n int) {
+	for _, r := range t.current() {
+		if r.kind == k {
+			n++
+		}
+	}
+	return n
 }
 
 func (t *Tap) current() []*reader {
@@ -149,23 +216,23 @@ var (
 func (t *Tap) add(r *reader) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old := t.current()
+	old, k := t.current(), &t.kinds[r.kind]
 	switch {
-	case t.closed:
+	case k.ended:
 		return errTapClosed
-	case len(old) >= t.o.MaxReaders:
-		return fmt.Errorf("%w: %d are allowed", errTapFull, t.o.MaxReaders)
+	case t.count(r.kind) >= k.most:
+		return fmt.Errorf("%w: %d are allowed", errTapFull, k.most)
 	}
 	rs := append(append(make([]*reader, 0, len(old)+1), old...), r)
 	t.readers.Store(&rs)
-	t.serve.Add(1)
+	k.serve.Add(1)
 	return nil
 }
 
 func (t *Tap) remove(r *reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	defer t.serve.Done()
+	defer t.kinds[r.kind].serve.Done()
 	old := t.current()
 	rs := make([]*reader, 0, len(old))
 	for _, o := range old {
@@ -180,51 +247,21 @@ func (t *Tap) remove(r *reader) {
 	t.readers.Store(&rs)
 }
 
-// parse refuses a selector that costs too much before it parses it.
-func (t *Tap) parse(selector string) ([]*labels.Matcher, error) {
-	if err := cost.Text(selector); err != nil {
-		return nil, err
-	}
-	return t.parser.ParseMetricSelector(selector)
-}
-
-// ServeHTTP streams to one reader. The parameters match[] and selector are PromQL series selectors; a
-// sample is sent when one of them matches, or when there are none.
-func (t *Tap) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	r := &reader{tap: t, queue: make(chan tapped, t.o.Queue)}
-	q := req.URL.Query()
-	for _, s := range append(q["match[]"], q["selector"]...) {
-		ms, err := t.parse(s)
+// newReader returns a reader of the samples that one of the PromQL selectors matches, or of all when there are none. It
+// refuses a selector that costs too much before it parses it.
+func (t *Tap) newReader(kind int, match []string) (*reader, error) {
+	r := &reader{tap: t, kind: kind, match: match, queue: make(chan tapped, t.o.Queue)}
+	r.links.news = make(chan struct{}, 1)
+	for _, s := range match {
+		err := cost.Text(s)
 		if err != nil {
-			answerError(w, http.StatusBadRequest, fmt.Sprintf("selector %q: %v", clip(s, 256), err))
-			return
+			return nil, fmt.Errorf("selector %q: %w", clip(s, 256), err)
+		}
+		ms, err := t.parser.ParseMetricSelector(s)
+		if err != nil {
+			return nil, fmt.Errorf("selector %q: %w", clip(s, 256), err)
 		}
 		r.selectors = append(r.selectors, ms)
 	}
-	if err := t.add(r); err != nil {
-		w.Header().Set("Retry-After", "5")
-		answerError(w, http.StatusServiceUnavailable, err.Error())
-		return
-	}
-	defer t.remove(r)
-	c, err := websocket.Accept(w, req, &websocket.AcceptOptions{OriginPatterns: t.o.OriginPatterns})
-	if err != nil {
-		t.o.Logger.Debug("refused a reader", "remote", req.RemoteAddr, "err", err)
-		return // Accept has answered
-	}
-	defer c.CloseNow()
-	c.SetReadLimit(1 << 10)
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(req.Context()))
-	defer cancel(nil)
-	go func() { // ends when the connection does
-		for {
-			if _, _, err := c.Read(ctx); err != nil { // readers have nothing to say, but answer pings and say goodbye
-				cancel(err)
-				return
-			}
-		}
-	}()
-	if err := r.stream(ctx, c); err != nil {
-		t.o.Logger.Debug("a reader left", "remote", req.RemoteAddr, "err", err)
-	}
+	return r, nil
 }

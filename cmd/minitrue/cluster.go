@@ -42,7 +42,8 @@ type membership struct {
 	gossip   *gossip.Cluster
 	client   *peer.Client
 	listener net.Listener // nil: no other node can join
-	server   *http.Server // on it
+	door     *peer.Server // what other nodes may ask; handlers are added before run
+	server   *http.Server // on the listener, for the door
 	hints    *hint.Store
 	writer   *cluster.Writer
 	reader   *cluster.Reader
@@ -129,18 +130,18 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 		Logger:  log, Registerer: reg,
 	})
 
-	door := peer.NewServer(peer.ServerOptions{Secret: f.secret("peer"), Epoch: m.epoch, Deletes: deletes, Logger: log, Registerer: reg})
-	door.Handle("/peer/v1/write", cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
+	m.door = peer.NewServer(peer.ServerOptions{Secret: f.secret("peer"), Epoch: m.epoch, Deletes: deletes, Logger: log, Registerer: reg})
+	m.door.Handle("/peer/v1/write", cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
 		DeviceLabel: f.DeviceLabel, Limits: limits, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
 	}))
 	answerer := vector.NewAnswerer(kept{s}, vector.AnswererOptions{
 		MaxSamples: f.QueryMaxSamples, Concurrency: f.QueryConcurrency, Timeout: f.QueryTimeout, Logger: log,
 	})
-	cluster.NewReadHandlers(source{s}, m.gossip, cluster.AnswerOptions{DeviceLabel: f.DeviceLabel, Evaluate: answerer.Evaluate, Logger: log}).Register(door)
-	m.deleter.Register(door)
-	m.repair.Register(door)
+	cluster.NewReadHandlers(source{s}, m.gossip, cluster.AnswerOptions{DeviceLabel: f.DeviceLabel, Evaluate: answerer.Evaluate, Logger: log}).Register(m.door)
+	m.deleter.Register(m.door)
+	m.repair.Register(m.door)
 	m.server = &http.Server{
-		Handler: door, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		Handler: m.door, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -221,13 +222,6 @@ func (m *membership) await(ctx context.Context, ended <-chan struct{}) {
 		case <-changed:
 		}
 	}
-}
-
-// drain waits for what is still being sent to other nodes.
-func (m *membership) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	m.writer.Close(ctx)
 }
 
 // close lets go of what is open, after run has returned.

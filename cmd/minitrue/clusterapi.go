@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard/gossip"
@@ -49,6 +50,22 @@ func answerCluster(w http.ResponseWriter, data any, err error) {
 		answer = map[string]any{"status": "error", "error": err.Error()}
 	}
 	_ = json.NewEncoder(w).Encode(answer) // an error here is the client's loss alone
+}
+
+// refuseWrite answers writers at a node that only answers queries: never here, and where else.
+func (m *membership) refuseWrite(w http.ResponseWriter, _ *http.Request) {
+	where := "a node that was started without --mode=query"
+	var others []string
+	v := m.gossip.View()
+	for i, n := range v.Members {
+		if i != v.Self && !n.Observer {
+			others = append(others, fmt.Sprintf("%s (%s)", n.Name, n.HTTP))
+		}
+	}
+	if len(others) > 0 {
+		where = strings.Join(others, " or ")
+	}
+	http.Error(w, fmt.Sprintf("node %s only answers queries (--mode=query): write to %s", m.f.NodeID, where), http.StatusForbidden)
 }
 
 func (m *membership) status(r *http.Request) (*clusterStatus, error) {

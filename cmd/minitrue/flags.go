@@ -99,7 +99,7 @@ func (f *flags) settle(s *pflag.FlagSet) (err error) {
 		{"max-series", func() error { return check(f.MaxSeries >= 0, "%d is less than 0", f.MaxSeries) }},
 		{"port", func() error { return port(f.Port) }},
 		{"tcp-port", func() error { return port(f.TCPPort) }},
-		{"broker", func() error { return brokerURL(f.Broker) }},
+		{"broker", f.checkBroker},
 		{"mqtt-listen", f.checkMQTTListen},
 		{"device-label", func() error {
 			return check(f.DeviceLabel != "" && f.DeviceLabel != model.MetricNameLabel, "%q cannot name a device", f.DeviceLabel)
@@ -184,15 +184,15 @@ func (f *flags) settleMemtable() (err error) {
 	return check(f.memtableSize >= 1<<20, "%s is less than 1MB", f.MemtableSize)
 }
 
-func brokerURL(s string) error {
-	if s == "" {
+func (f *flags) checkBroker() error {
+	if f.Broker == "" {
 		return nil
 	}
-	u, err := url.Parse(s)
+	u, err := url.Parse(f.Broker)
 	if err != nil || u.Host == "" || oneOf(u.Scheme, "tcp", "mqtt", "ssl", "tls", "mqtts") != nil {
-		return fmt.Errorf("%q is not the URL of a broker, such as tcp://host:1883 or ssl://host:8883", s)
+		return fmt.Errorf("%q is not the URL of a broker, such as tcp://host:1883 or ssl://host:8883", f.Broker)
 	}
-	return nil
+	return check(f.ingests(), "a node with --mode=query only answers queries, and reads no sensors")
 }
 
 func (f *flags) checkMQTTListen() error {

@@ -157,6 +157,7 @@ func TestSettleRefuses(t *testing.T) {
 		{"--tcp-port=70000", "--tcp-port: "},
 		{"--web.config.file=" + os.DevNull + "/none", "--web.config.file: "},
 		{"--broker=http://h", "--broker: "},
+		{"--broker=tcp://h:1883 --mode=query", "--broker: "},
 		{"--max-future=-1s", "--max-future: "},
 	}
 	for _, row := range rows {

@@ -61,7 +61,7 @@ func run(ctx context.Context, f *flags, log *slog.Logger) error {
 	}
 	log.Info("draining")
 	err = errors.Join(err, h.close(served))
-	g.nodes.drain()
+	g.drain()
 	err = errors.Join(err, settle())
 	if g.api != nil {
 		err = errors.Join(err, g.api.Close())
@@ -82,6 +82,14 @@ func startGround(of context.Context, s *store.Store, nodes *membership, others *
 		stop()
 		return g.Wait()
 	}
+}
+
+// drain waits for what is still being sent to other nodes, when nothing is written any more.
+func (g *graph) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	g.tap.Drain(ctx)
+	g.nodes.writer.Close(ctx)
 }
 
 var errGround = errors.New("the node cannot go on")

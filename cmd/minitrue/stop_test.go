@@ -191,14 +191,14 @@ func TestModes(t *testing.T) {
 	}{
 		{"all", http.StatusMethodNotAllowed, http.StatusOK},
 		{"ingestion", http.StatusMethodNotAllowed, http.StatusNotFound},
-		{"query", http.StatusNotFound, http.StatusOK},
+		{"query", http.StatusForbidden, http.StatusOK},
 	}
 	for _, row := range rows {
 		t.Run(row.mode, func(t *testing.T) {
 			t.Parallel()
 			n := startNode(t, "--mode", row.mode)
 			for path, want := range map[string]int{
-				"/api/v1/write": row.write, "/api/v1/query?query=1": row.query, "/-/ready": 200, "/metrics": 200, "/debug/pprof/cmdline": 200, "/nowhere": 404,
+				"/api/v1/write": row.write, "/api/v1/query?query=1": row.query, "/ws": http.StatusUpgradeRequired, "/-/ready": 200, "/metrics": 200, "/debug/pprof/cmdline": 200, "/nowhere": 404,
 			} {
 				resp, err := http.Get(n.url + path)
 				if err != nil {

@@ -31,9 +31,10 @@ import (
 //	/api/v1/write ─▶ remote ─┐                          ┌─▶ other clusters
 //	                         ├─▶ ingest.Pipeline ─▶ replicator ─▶ membership ◀─┬─ remote  ◀── /api/v1/read
 //	MQTT ──▶ ingest/mqtt ────┘         └─▶ tap ──▶ /ws                 │       ├─ promql  ◀── /api/v1/query …
-//	                └─▶ ring ──▶ /api/v1/ingest/rejected               │       ├─ vector  ◀── of these, the common shapes
-//	                                                                   ▼       └─ aggregate ◀── /query, /delete
-//	                                                         store, other nodes
+//	                └─▶ ring               ▲                           │       ├─ vector  ◀── of these, the common shapes
+//	                     │                 ▼                           ▼       └─ aggregate ◀── /query, /delete
+//	                     │         other nodes' taps         store, other nodes
+//	                     └──▶ /api/v1/ingest/rejected
 type graph struct {
 	store  *store.Store
 	nodes  *membership
@@ -63,9 +64,13 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 func wire(f *flags, s *store.Store, nodes *membership, others *replicate.Replicator, log *slog.Logger, reg *prometheus.Registry, started time.Time) *graph {
 	g := &graph{store: s, nodes: nodes, others: others, mux: http.NewServeMux()}
 	nodes.register(g.mux)
-	g.tap = ingest.NewTap(ingest.TapOptions{Logger: log, Registerer: reg})
+	g.tap = ingest.NewTap(ingest.TapOptions{Members: nodes.gossip, Peers: nodes.client, Logger: log, Registerer: reg})
+	g.tap.Register(nodes.door)
+	g.mux.Handle("/ws", g.tap)
 	if f.ingests() {
 		g.wireIngest(f, log, reg)
+	} else {
+		g.mux.HandleFunc("/api/v1/write", nodes.refuseWrite)
 	}
 	if f.queries() {
 		g.wireQueries(f, log, reg, started)
@@ -82,7 +87,6 @@ func (g *graph) wireIngest(f *flags, log *slog.Logger, reg prometheus.Registerer
 		MaxBody: f.config.Limits.RequestBytes, Logger: log, Registry: reg,
 	})))
 	g.mux.Handle("/api/v1/ingest/rejected", ring)
-	g.mux.Handle("/ws", g.tap)
 
 	door := pipeline.Door("mqtt")
 	m := f.config.MQTT

@@ -37,6 +37,7 @@ type member struct {
 	Name       string  `json:"name"`
 	State      string  `json:"state"`
 	Up         bool    `json:"up"`
+	Observer   bool    `json:"observer,omitempty"`
 	Zone       string  `json:"zone"`
 	HTTP       string  `json:"http"`
 	Gossip     string  `json:"gossip"`
@@ -187,8 +188,12 @@ func (r *ring) print(w io.Writer) error {
 		if m.ID == r.Self {
 			name += " *"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d (%.1f%%)\t%s\t%s\t%s\t%.1f MiB\n",
-			name, m.State, health, m.Partitions, 100*m.Share, m.Zone, m.HTTP, m.Gossip, mebi(r.Hints[m.ID]))
+		owns := fmt.Sprintf("%d (%.1f%%)", m.Partitions, 100*m.Share)
+		if m.Observer {
+			owns = "nothing (queries)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.1f MiB\n",
+			name, m.State, health, owns, m.Zone, m.HTTP, m.Gossip, mebi(r.Hints[m.ID]))
 	}
 	if err := t.Flush(); err != nil {
 		return err

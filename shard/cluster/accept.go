@@ -107,27 +107,32 @@ func (h *acceptHandler) accept(r *http.Request) (answer writeAnswer, err error) 
 	if err := h.checkOwners(r, b); err != nil {
 		return answer, err
 	}
-	if written := r.Header.Get(headerWritten); written != "" && h.o.Deleted != nil {
-		at, err := strconv.ParseInt(written, 10, 64)
-		if err != nil {
-			return answer, &statusError{http.StatusBadRequest, fmt.Sprintf("the time of the write, %.40q, is no number", written)}
-		}
-		if err := h.o.Deleted(r.Context(), b, at); err != nil {
-			return answer, err
-		}
-	}
 	answer.Series = len(b.Series)
 	before := b.Rejected
 	b.Rejected = series.Rejected{} // what the decoder has left out is not in the batch
 	if before.Any() {
 		h.o.Logger.Warn("another node sent what cannot be decoded", "peer", peer.Sender(r), "err", errors.Join(before.Errs...))
 	}
-	if err := h.local.Append(r.Context(), b); err != nil {
+	if err := h.store(r, b); err != nil {
 		return answer, err
 	}
 	answer.Rejected = rejectedIn(b, h.o.Limits)
 	h.samples.Add(float64(len(b.Samples) + len(b.Histograms) - b.Rejected.Samples - b.Rejected.Histograms))
 	return answer, nil
+}
+
+// store stores a batch, without what was deleted since when it is one that this node has missed.
+func (h *acceptHandler) store(r *http.Request, b *series.Batch) error {
+	store := func() error { return h.local.Append(r.Context(), b) }
+	written := r.Header.Get(headerWritten)
+	if written == "" || h.o.Deleted == nil {
+		return store()
+	}
+	at, err := strconv.ParseInt(written, 10, 64)
+	if err != nil {
+		return &statusError{http.StatusBadRequest, fmt.Sprintf("the time of the write, %.40q, is no number", written)}
+	}
+	return h.o.Deleted(r.Context(), b, at, store)
 }
 
 // checkOwners refuses series that are not for this node, when the sender knows another ring.

@@ -119,10 +119,10 @@ func TestAcceptRejected(t *testing.T) {
 func TestAcceptDeleted(t *testing.T) {
 	w := newWriteWorld(t, 1, 1, WriterOptions{})
 	var at []int64
-	h := NewAcceptHandler(&w.nodes[0].memory, decodeProto, w.nodes[0], AcceptOptions{Deleted: func(_ context.Context, b *series.Batch, written int64) error {
+	h := NewAcceptHandler(&w.nodes[0].memory, decodeProto, w.nodes[0], AcceptOptions{Deleted: func(_ context.Context, b *series.Batch, written int64, store func() error) error {
 		at = append(at, written)
 		b.Series[0].Bad = true
-		return nil
+		return store()
 	}})
 	body := divide(t, &split{}, simple(2), newRoutes(mustRing(t, 1, 1)), 1)[0][0].body.b
 	for _, row := range []struct {

@@ -54,8 +54,9 @@ type Deleter struct {
 	records DeleteRecords
 	client  *peer.Client
 
-	applying sync.Mutex // held while deletes are applied
-	mu       sync.Mutex // guards applied
+	applying sync.Mutex   // held while deletes are applied
+	storing  sync.RWMutex // held while one is applied, and for reading from the look at what was deleted until a hint is stored
+	mu       sync.Mutex   // guards applied
 	applied  map[string]deletion
 }
 
@@ -203,6 +204,8 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 		err = d.o.Apply(func() error {
+			d.storing.Lock()
+			defer d.storing.Unlock()
 			k, err := d.store.DeleteOnce(ctx, key, x.MinTime, x.MaxTime, x.ms...)
 			if err == nil {
 				n += k

@@ -59,8 +59,11 @@ func parseDeletion(key string, value []byte) (x deletion, err error) {
 
 var matchTypes = []labels.MatchType{labels.MatchEqual, labels.MatchNotEqual, labels.MatchRegexp, labels.MatchNotRegexp}
 
-// Deleted takes out of a batch what was deleted after it had been written, at a time in Unix ms: it is for hints.
-func (d *Deleter) Deleted(_ context.Context, b *series.Batch, written int64) error {
+// Deleted takes out of a batch what was deleted after it had been written, at a time in Unix ms, and calls store for the rest, before
+// anything else is deleted here: it is for hints.
+func (d *Deleter) Deleted(_ context.Context, b *series.Batch, written int64, store func() error) error {
+	d.storing.RLock()
+	defer d.storing.RUnlock()
 	d.mu.Lock()
 	var later []deletion
 	for _, x := range d.applied {
@@ -81,7 +84,7 @@ func (d *Deleter) Deleted(_ context.Context, b *series.Batch, written int64) err
 			takeOut(b, i, gone)
 		}
 	}
-	return nil
+	return store()
 }
 
 // selects says whether matchers select the series with a key.

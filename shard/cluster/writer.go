@@ -35,8 +35,9 @@ type Hints interface {
 // StatusCode, which says what to answer.
 type Decode func(r *http.Request) (b *series.Batch, release func(), err error)
 
-// Deleted takes out of a batch, or rejects in it, what was deleted after a time (Unix ms) at which it was written.
-type Deleted func(ctx context.Context, b *series.Batch, written int64) error
+// Deleted takes out of a batch, or rejects in it, what was deleted after a time (Unix ms) at which it was written, and calls store for the
+// rest. No delete is applied between the two: it would not see what is stored behind it.
+type Deleted func(ctx context.Context, b *series.Batch, written int64, store func() error) error
 
 // WriterOptions of a writer. The zero value is usable.
 type WriterOptions struct {

@@ -156,10 +156,9 @@ func (w *Writer) rewrite(ctx context.Context, h hint.Hint) error {
 		return nil
 	}
 	defer release()
-	if w.o.Deleted != nil {
-		if err := w.o.Deleted(ctx, b, h.Time); err != nil {
-			return err
-		}
+	store := func() error { return w.Append(ctx, b) }
+	if w.o.Deleted == nil {
+		return store()
 	}
-	return w.Append(ctx, b)
+	return w.o.Deleted(ctx, b, h.Time, store)
 }

@@ -90,10 +90,10 @@ func TestHintsOfNodesThatLeft(t *testing.T) {
 // What a node missed belongs to others by the time it is back: those get it, but for what was deleted.
 func TestHintsOfPartitionsThatMoved(t *testing.T) {
 	var deletedAfter int64
-	w := newWriteWorld(t, 3, 1, WriterOptions{Decode: decodeProto, Deleted: func(_ context.Context, b *series.Batch, written int64) error {
+	w := newWriteWorld(t, 3, 1, WriterOptions{Decode: decodeProto, Deleted: func(_ context.Context, b *series.Batch, written int64, store func() error) error {
 		deletedAfter = written
 		b.Series[0].Bad = true // all of it was deleted
-		return nil
+		return store()
 	}})
 	b := simple(60)
 	s := &split{}

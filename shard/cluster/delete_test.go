@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
+	"github.com/minitrue/minitrue/shard/peer"
+)
+
+// slate is a store in which a delete removes what is there at the moment.
+type slate struct {
+	mu      sync.Mutex // guards samples
+	samples int
+	deleted chan struct{} // gets a token for each delete
+}
+
+func (s *slate) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (int, error) {
+	return s.DeleteOnce(ctx, "", mint, maxt, ms...)
+}
+
+func (s *slate) DeleteOnce(context.Context, string, int64, int64, ...*labels.Matcher) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.samples = 0
+	s.deleted <- struct{}{}
+	return 1, nil
+}
+
+func (s *slate) store(b *series.Batch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range b.Series {
+		s.samples += e.Count
+	}
+}
+
+// book is a cluster of two, one of which is down, with the records of one.
+type book struct {
+	view *shard.View
+
+	mu      sync.Mutex // guards records
+	records map[string][]byte
+}
+
+func (b *book) View() *shard.View        { return b.view }
+func (b *book) Changed() <-chan struct{} { return nil }
+
+func (b *book) Put(records map[string][]byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for k, v := range records {
+		b.records[k] = v
+	}
+	return nil
+}
+
+func (b *book) Others() map[string][]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[string][]byte{}
+	for k, v := range b.records {
+		out[k] = v
+	}
+	return out
+}
+
+// A hint that is being stored when a delete comes is stored before it, and deleted; one that comes later is not stored.
+func TestDeleteWaitsForHints(t *testing.T) {
+	s := &slate{deleted: make(chan struct{}, 10)}
+	records := &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 2)}, records: map[string][]byte{}}
+	d := NewDeleter(s, records, peer.NewClient(peer.ClientOptions{}), DeleterOptions{Now: func() time.Time { return time.UnixMilli(100) }})
+	hint := func() *series.Batch {
+		var b series.Batch
+		b.Series = append(b.Series, series.Entry{Key: series.AppendKey(nil, labels.FromStrings("__name__", "m")), Count: 1})
+		b.Samples = append(b.Samples, series.Sample{T: 1, V: 1})
+		return &b
+	}
+	ended := make(chan error, 1)
+	err := d.Deleted(context.Background(), hint(), 50, func() error {
+		go func() {
+			_, err := d.Delete(context.Background(), 0, 10, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+			ended <- err
+		}()
+		until(t, "the delete is recorded", func() bool { return len(records.Others()) == 1 })
+		select {
+		case <-s.deleted:
+			return errors.New("the delete is applied while a hint is being stored")
+		case <-time.After(50 * time.Millisecond):
+		}
+		s.store(hint())
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	for written, want := range map[int64]int{50: 0, 150: 1} {
+		late := hint()
+		if err := d.Deleted(context.Background(), late, written, func() error { s.store(late); return nil }); err != nil {
+			t.Error(err)
+		}
+		if s.samples != want {
+			t.Errorf("after the delete and a hint of %d there are %d samples, want %d", written, s.samples, want)
+		}
+		s.samples = 0
+	}
+}
