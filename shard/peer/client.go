@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,6 +63,7 @@ type Client struct {
 	requests *prometheus.CounterVec
 	sent     *prometheus.CounterVec
 	received *prometheus.CounterVec
+	skews    sync.Map // address → time.Duration: how far a node's clock is ahead, where it is too far for its answers
 }
 
 const (
@@ -120,9 +122,24 @@ func (c *Client) Close() { c.by.CloseIdleConnections() }
 // is a [*StatusError], which is [ErrStale] when the node knows another ring. The caller does not change the body before the answer has
 // been read to its end, and never after an error: the connection may not have let go of it. A request may reach the node twice.
 func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
+	for again := false; ; again = true {
+		resp, err := c.post(ctx, m, path, body, header)
+		var skewed *skewError
+		if errors.As(err, &skewed) && !again {
+			c.skews.Store(m.Peer, skewed.skew)
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("post %s to node %s: %w", path, name(m), err)
+		}
+		return resp, nil
+	}
+}
+
+func (c *Client) post(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
 	r, err := c.request(ctx, m, path, body, header)
 	if err != nil {
-		return nil, fmt.Errorf("post %s to node %s: %w", path, name(m), err)
+		return nil, err
 	}
 	c.sent.WithLabelValues(r.URL.Path).Add(float64(len(body)))
 	resp, err := c.by.RoundTrip(r)
@@ -133,11 +150,19 @@ func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []b
 	}
 	c.requests.WithLabelValues(r.URL.Path, strconv.Itoa(code)).Inc()
 	if err != nil {
-		return nil, fmt.Errorf("post %s to node %s: %w", r.URL.Path, name(m), err)
+		return nil, err
 	}
 	resp.Body = counted{resp.Body, c.received.WithLabelValues(r.URL.Path)}
 	return resp, nil
 }
+
+// skewError is the answer of a node whose clock is skew ahead.
+type skewError struct {
+	*StatusError
+	skew time.Duration
+}
+
+func (e *skewError) Unwrap() error { return e.StatusError }
 
 func (c *Client) request(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.scheme+"://"+m.Peer+path, bytes.NewReader(body))
@@ -156,7 +181,11 @@ func (c *Client) request(ctx context.Context, m shard.Member, path string, body 
 		r.Header.Set(headerDeletes, formatEpoch(d))
 	}
 	if c.o.Secret != nil {
-		stamp(r, c.o.Secret, body, c.o.Now())
+		now := c.o.Now()
+		if skew, ok := c.skews.Load(m.Peer); ok {
+			now = now.Add(skew.(time.Duration))
+		}
+		stamp(r, c.o.Secret, body, now)
 	}
 	return r, nil
 }
@@ -176,7 +205,11 @@ func (c *Client) check(r *http.Request, resp *http.Response, m shard.Member) err
 		return errors.New("it answers without a proof that it knows the cluster key: it is no node of this cluster")
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxText))
-	return &StatusError{Code: resp.StatusCode, Text: strings.ToValidUTF8(strings.TrimSpace(string(text)), "�"), Peer: name(m)}
+	se := &StatusError{Code: resp.StatusCode, Text: strings.ToValidUTF8(strings.TrimSpace(string(text)), "�"), Peer: name(m)}
+	if t, ok := peerTime(r, resp, c.o.Secret); ok && c.o.Secret != nil {
+		return &skewError{se, t.Sub(c.o.Now())}
+	}
+	return se
 }
 
 // name is what people call a node.

@@ -26,7 +26,8 @@ const (
 	headerAuth     = "X-Minitrue-Auth"
 )
 
-// replayWindow is how far the clocks of two nodes that share a secret may be apart.
+// replayWindow is how far the time of a request may be from that of the node which takes it. A sender whose clock is further away
+// is told so, and reckons with the difference from then on.
 const replayWindow = 5 * time.Minute
 
 // ErrStale is what an error of a peer is whose ring is another one, or who has applied other deletes.
@@ -96,6 +97,23 @@ func prove(secret []byte, nonce string) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// proveTime is prove for an answer that says what time it is.
+func proveTime(secret []byte, nonce, ms string) string {
+	mac := hmac.New(sha256.New, secret)
+	fmt.Fprintf(mac, "time\n%s\n%s\n", nonce, ms)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// peerTime is what time it is by an answer that proves it.
+func peerTime(r *http.Request, resp *http.Response, secret []byte) (t time.Time, ok bool) {
+	ms := resp.Header.Get(headerTime)
+	n, err := strconv.ParseInt(ms, 10, 64)
+	if err != nil || !hmac.Equal([]byte(resp.Header.Get(headerAuth)), []byte(proveTime(secret, r.Header.Get(headerNonce), ms))) {
+		return t, false
+	}
+	return time.UnixMilli(n), true
+}
+
 // A refusal is why a stranger is kept out.
 type refusal struct {
 	code   int
@@ -104,6 +122,8 @@ type refusal struct {
 }
 
 func (e *refusal) Error() string { return e.text }
+
+const reasonTime = "time"
 
 // authenticate checks the seal of a request, and puts a reader before its body that knows what must be in it.
 func authenticate(r *http.Request, secret []byte, now time.Time) error {
@@ -120,7 +140,7 @@ func authenticate(r *http.Request, secret []byte, now time.Time) error {
 		return refuse("time", "the request does not say when it was sent")
 	}
 	if apart := now.Sub(time.UnixMilli(ms)); apart > replayWindow || apart < -replayWindow {
-		return refuse("time", fmt.Sprintf("the request is from %s, and it is %s here: it was sent again, or the clocks of the nodes are more than %v apart",
+		return refuse(reasonTime, fmt.Sprintf("the request is from %s, and it is %s here: it was sent again, or the clocks of the nodes are more than %v apart",
 			time.UnixMilli(ms).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), replayWindow))
 	}
 	if r.ContentLength < 0 {

@@ -120,5 +120,10 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if now-last >= int64(time.Second) && s.lastLine.CompareAndSwap(last, now) {
 		s.o.Logger.Warn("refused a request on the peer port", "peer", Sender(r), "from", r.RemoteAddr, "path", r.URL.Path, "reason", no.reason, "err", no.text)
 	}
+	if no.reason == reasonTime { // the signature is right
+		ms := strconv.FormatInt(s.o.Now().UnixMilli(), 10)
+		w.Header().Set(headerTime, ms)
+		w.Header().Set(headerAuth, proveTime(s.o.Secret, r.Header.Get(headerNonce), ms))
+	}
 	http.Error(w, no.text, no.code)
 }
