@@ -209,12 +209,9 @@ func (r *run) bySeries(ctx context.Context, g *groups) (*partial, error) {
 
 // addTo evaluates series i and adds it to a group.
 func (w *worker) addTo(part *partial, group, i int) error {
-	n, err := w.series(i)
+	n, err := w.unlabelled(i)
 	if err != nil || n == 0 {
 		return err
-	}
-	if w.has[i] {
-		w.names.add(w.sel, i)
 	}
 	return part.add(group, i, w.out)
 }

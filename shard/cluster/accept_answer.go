@@ -22,7 +22,7 @@ type rejectedSeries struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// check makes sure that a node that rejects some of n series speaks of the same ones.
+// check makes sure that a node that rejects some of n series speaks of the same ones, in their order.
 func (a *writeAnswer) check(n int) error {
 	if len(a.Rejected) == 0 {
 		return nil
@@ -30,10 +30,12 @@ func (a *writeAnswer) check(n int) error {
 	if a.Series != n {
 		return errAnswer
 	}
+	last := -1
 	for _, r := range a.Rejected {
-		if r.Series < 0 || r.Series >= n || r.Reason == "" {
+		if r.Series <= last || r.Series >= n || r.Reason == "" {
 			return errAnswer
 		}
+		last = r.Series
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (sh *shipment) send() {
 
 // deliver sends a body to a node and notes what comes of it.
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d delivery) {
-	rejected, err := l.post(m, d.body)
+	rejected, err := l.group.post(m, d.body)
 	l.give(len(d.body.b))
 	if err != nil {
 		d.body.spoiled.Store(true) // the connection may not have let go of it

@@ -33,9 +33,9 @@ type lane struct {
 	w       *Writer
 	id      string
 	name    string
-	queued  atomic.Int64  // bytes that are being sent
-	hinting atomic.Int64  // bytes that are being written to its hints
-	slots   chan struct{} // one for each request under way
+	queued  atomic.Int64 // bytes that are being sent
+	hinting atomic.Int64 // bytes that are being written to its hints
+	group   group
 
 	samples, bytes, hinted, replayed, lost prometheus.Counter
 	failures                               *prometheus.CounterVec
@@ -51,13 +51,15 @@ func (w *Writer) lane(m shard.Member) *lane {
 	if name == "" {
 		name = m.ID
 	}
-	l, _ := w.lanes.LoadOrStore(m.ID, &lane{
-		w: w, id: m.ID, name: name, slots: make(chan struct{}, w.o.Parallel),
+	l := &lane{
+		w: w, id: m.ID, name: name,
 		samples: w.m.samples.WithLabelValues(name), bytes: w.m.bytes.WithLabelValues(name),
 		hinted: w.m.hinted.WithLabelValues(name), replayed: w.m.replayed.WithLabelValues(name), lost: w.m.lost.WithLabelValues(name),
 		failures: w.m.failures.MustCurryWith(prometheus.Labels{"peer": name}), gauge: w.m.queued.WithLabelValues(name),
-	})
-	return l.(*lane)
+	}
+	l.group.l = l
+	known, _ := w.lanes.LoadOrStore(m.ID, l)
+	return known.(*lane)
 }
 
 // take takes room for n bytes on the lane, unless too much is on it.
@@ -73,26 +75,6 @@ func (l *lane) take(n int) bool {
 func (l *lane) give(n int) {
 	l.queued.Add(int64(-n))
 	l.gauge.Sub(float64(n))
-}
-
-// post sends a body and reads what of it the node does not store.
-func (l *lane) post(m shard.Member, b *body) ([]rejectedSeries, error) {
-	ctx, cancel := context.WithTimeout(l.w.ctx, l.w.o.PeerTimeout)
-	defer cancel()
-	select {
-	case l.slots <- struct{}{}:
-		defer func() { <-l.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	answer, err := l.w.post(ctx, m, b.b, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := answer.check(b.series); err != nil {
-		return nil, err
-	}
-	return answer.Rejected, nil
 }
 
 var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Content-Encoding": {"snappy"}}

@@ -1,0 +1,184 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/minitrue/minitrue/shard"
+)
+
+const (
+	// A body that would be one more request to a node that has one under way waits for that to end, and goes with all who wait: so
+	// many small writes cost as few requests, syncs and wakeups as a large one. It does not wait when so much waits,
+	groupEnough = 256 << 10 // bytes, compressed
+	// nor longer than this, should the request before be held up.
+	groupPatience = 20 * time.Millisecond
+	groupMost     = 4 << 20 // bytes of a request, before compression
+)
+
+// group is the bodies that wait for a request to a node. Bodies are blocks of Snappy, and what one has behind its length may stand behind another's.
+type group struct {
+	l *lane
+
+	mu      sync.Mutex // guards what follows, and sent of the tickets
+	waiting []*ticket
+	bytes   int // of waiting
+	running int // requests under way
+	timer   *time.Timer
+}
+
+// ticket is a body that somebody waits for to be stored.
+type ticket struct {
+	m     shard.Member
+	body  *body
+	until time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
+	sent  bool
+	done  chan struct{}
+
+	rejected []rejectedSeries // set before done is closed
+	err      error
+}
+
+// post sends a body, with others or alone, and returns what of it the node does not store.
+func (g *group) post(m shard.Member, b *body) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+	g.mu.Lock()
+	g.waiting = append(g.waiting, t)
+	g.bytes += len(b.b)
+	g.start(g.running == 0 || g.bytes >= groupEnough)
+	g.mu.Unlock()
+	timeout := time.NewTimer(time.Until(t.until))
+	defer timeout.Stop()
+	select {
+	case <-t.done:
+	case <-timeout.C:
+		if g.leave(t) {
+			return nil, fmt.Errorf("wait for earlier writes: %w", context.DeadlineExceeded)
+		}
+		<-t.done // its request ends in time by itself
+	}
+	return t.rejected, t.err
+}
+
+// start begins a request with what waits, if now is true and there may be one more; else it sees to it that it begins soon. The
+// caller holds mu.
+func (g *group) start(now bool) {
+	if len(g.waiting) == 0 {
+		return
+	}
+	if now && g.running < g.l.w.o.Parallel {
+		g.running++
+		next := g.cut()
+		g.l.w.sends.Go(func() { g.run(next) })
+	}
+	if len(g.waiting) > 0 && g.timer == nil {
+		g.timer = time.AfterFunc(groupPatience, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.timer = nil
+			g.start(true)
+		})
+	}
+}
+
+// cut takes those who go together next. The caller holds mu.
+func (g *group) cut() []*ticket {
+	n, plain := 0, uint64(0)
+	for n < len(g.waiting) {
+		size, _ := binary.Uvarint(g.waiting[n].body.b)
+		if plain += size; n > 0 && plain > groupMost {
+			break
+		}
+		g.waiting[n].sent = true
+		g.bytes -= len(g.waiting[n].body.b)
+		n++
+	}
+	next := g.waiting[:n:n]
+	if g.waiting = g.waiting[n:]; len(g.waiting) == 0 {
+		g.waiting = nil
+	}
+	return next
+}
+
+// leave takes out who has not been sent yet.
+func (g *group) leave(t *ticket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.sent {
+		return false
+	}
+	for i, o := range g.waiting {
+		if o == t {
+			g.waiting = append(g.waiting[:i:i], g.waiting[i+1:]...)
+			g.bytes -= len(t.body.b)
+			break
+		}
+	}
+	return true
+}
+
+// run sends requests for as long as somebody waits.
+func (g *group) run(next []*ticket) {
+	for len(next) > 0 {
+		g.send(next)
+		g.mu.Lock()
+		if next = g.cut(); len(next) == 0 {
+			g.running--
+		}
+		g.mu.Unlock()
+	}
+}
+
+// send sends one request for some tickets and tells them what has come of it.
+func (g *group) send(ts []*ticket) {
+	w := g.l.w
+	b := ts[0].body
+	if len(ts) > 1 {
+		b = join(ts)
+	}
+	ctx, cancel := context.WithDeadline(w.ctx, ts[0].until)
+	defer cancel()
+	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, nil)
+	if err == nil {
+		err = answer.check(b.series)
+	}
+	rejected, first := answer.Rejected, 0
+	for _, t := range ts {
+		t.err = err
+		for err == nil && len(rejected) > 0 && rejected[0].Series < first+t.body.series {
+			rejected[0].Series -= first
+			t.rejected = append(t.rejected, rejected[0])
+			rejected = rejected[1:]
+		}
+		first += t.body.series
+		close(t.done)
+	}
+	if len(ts) > 1 {
+		if err != nil {
+			b.spoiled.Store(true) // the connection may not have let go of it
+		}
+		b.release()
+	}
+}
+
+// join makes one body of several.
+func join(ts []*ticket) *body {
+	b := bodies.Get().(*body)
+	b.hold()
+	plain := uint64(0)
+	for _, t := range ts {
+		size, _ := binary.Uvarint(t.body.b)
+		plain += size
+		b.samples += t.body.samples
+		b.series += t.body.series
+	}
+	b.b = binary.AppendUvarint(b.b[:0], plain)
+	for _, t := range ts {
+		_, header := binary.Uvarint(t.body.b)
+		b.b = append(b.b, t.body.b[header:]...)
+	}
+	return b
+}
