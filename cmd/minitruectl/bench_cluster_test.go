@@ -38,7 +38,7 @@ func TestBenchCluster(t *testing.T) {
 	for _, f := range r.Figures {
 		have[f.ID] = f.Values[contest.MiniTrue]
 	}
-	for _, id := range []string{"cost.1", "cost.3.ratio", "cost.5.ratio", "cluster.one", "cluster.week", "cluster.week.promql", "join.moved",
+	for _, id := range []string{"cost.1", "cost.3.ratio", "cost.5.ratio", "cluster.one", "cluster.week.1", "cluster.week.3", "cluster.week.3.promql", "join.moved",
 		"join.p99", "join.p99.while", "away.hints", "away.repair", "idle"} {
 		if have[id] <= 0 {
 			t.Errorf("%s is %v", id, have[id])

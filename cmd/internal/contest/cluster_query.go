@@ -11,11 +11,25 @@ import (
 	"github.com/minitrue/minitrue/shard"
 )
 
-// askCluster asks three nodes, each of which has a third of the data, for what the others have.
+// askCluster asks three nodes: for what others have, where each has a third of the data; and for what it has itself, where all have all
+// and none knows by itself that it misses nothing.
 func askCluster(ctx context.Context, t *trial) error {
-	if err := t.begin(ctx, 3, "--replication-factor=1"); err != nil {
-		return err
+	for _, copies := range []int{1, 3} {
+		if err := t.begin(ctx, 3, fmt.Sprintf("--replication-factor=%d", copies)); err != nil {
+			return err
+		}
+		if err := t.askCopies(ctx, copies); err != nil {
+			return err
+		}
+		if err := t.end(); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+// askCopies writes 100 sensors for a week to a cluster that keeps so many copies, and asks its first node.
+func (t *trial) askCopies(ctx context.Context, copies int) error {
 	s := workload.Shape{Series: 1000, Samples: int(t.o.Sizes.Week / time.Second), Interval: 1000, Seed: seed, Values: workload.Walk}
 	s.Start = time.Now().Truncate(time.Second).UnixMilli() - int64(s.Samples)*s.Interval // POST /query takes whole seconds
 	sensors := roomSensors()
@@ -29,12 +43,15 @@ func askCluster(ctx context.Context, t *trial) error {
 	if err := t.merge(ctx); err != nil {
 		return err
 	}
-	if err := t.askStranger(ctx, s, sensors); err != nil {
-		return err
+	where := fmt.Sprintf("three nodes, %s", counted(copies, "copy", "copies"))
+	if copies == 1 {
+		if err := t.askStranger(ctx, s, sensors, where); err != nil {
+			return err
+		}
 	}
 	sums := newSums(s, sensors)
 	room := fmt.Sprintf("temperature{room=%q}", workload.Room(0))
-	figure := Figure{ID: "cluster.week", Name: fmt.Sprintf("POST /query, average over 100 sensors for %s, three nodes", span(t.o.Sizes.Week)), Unit: Millis, Goal: AtMost(30)}
+	figure := Figure{ID: fmt.Sprintf("cluster.week.%d", copies), Name: fmt.Sprintf("POST /query, average over 100 sensors for %s, %s", span(t.o.Sizes.Week), where), Unit: Millis, Goal: AtMost(30)}
 	err = t.ask(ctx, figure, t.nodes[0], func(n int) (bench.Question, func([]byte) error) {
 		w := window{s.Start - 1000, s.End() - int64(n)*1000} // the end moves, so that no answer is known already
 		q := bench.Question{Name: figure.Name, Path: "/query", Body: map[string]any{"matchers": room, "operation": "avg", "start_time": w.from/1000 + 1, "end_time": w.to / 1000}}
@@ -46,7 +63,7 @@ func askCluster(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	figure = Figure{ID: "cluster.week.promql", Name: "the same by PromQL", Unit: Millis}
+	figure = Figure{ID: figure.ID + ".promql", Name: "the same by PromQL, " + where, Unit: Millis}
 	return t.ask(ctx, figure, t.nodes[0], func(n int) (bench.Question, func([]byte) error) {
 		w := window{s.Start - 1000, s.End() - int64(n)*1000}
 		q := bench.Instant(figure.Name, fmt.Sprintf("avg(avg_over_time(%s[%ds]))", room, (w.to-w.from)/1000), w.to)
@@ -55,7 +72,7 @@ func askCluster(ctx context.Context, t *trial) error {
 }
 
 // askStranger asks nodes for sensors that others own.
-func (t *trial) askStranger(ctx context.Context, s workload.Shape, sensors []int) error {
+func (t *trial) askStranger(ctx context.Context, s workload.Shape, sensors []int, where string) error {
 	st, err := t.nodes[0].standing(ctx, "")
 	if err != nil {
 		return err
@@ -78,7 +95,7 @@ func (t *trial) askStranger(ctx context.Context, s workload.Shape, sensors []int
 	if len(foreign) == 0 {
 		return fmt.Errorf("the first node owns all %d sensors", len(sensors))
 	}
-	figure := Figure{ID: "cluster.one", Name: "POST /query, one sensor, 1 h, through a node that does not own it, three nodes", Unit: Millis, Goal: AtMost(5)}
+	figure := Figure{ID: "cluster.one", Name: "POST /query, one sensor, 1 h, through a node that does not own it, " + where, Unit: Millis, Goal: AtMost(5)}
 	return t.ask(ctx, figure, t.nodes[0], func(n int) (bench.Question, func([]byte) error) {
 		i := foreign[n%len(foreign)]
 		to := s.End() - int64(n)*1000
