@@ -14,10 +14,11 @@ import (
 // change is what this node knows of the ring of one epoch, and has done for it.
 type change struct {
 	epoch    uint64
-	since    int64 // when this node first saw it, ms
-	known    int64 // since when all nodes are known to know it, ms; 0: they are not
-	bulk     bool  // all was copied once, which says nothing of writes by the ring before
-	gained   bool  // this node has all that it has to copy
+	since    int64           // when this node first saw it, ms
+	known    int64           // since when all nodes are known to know it, ms; 0: they are not
+	heard    map[string]bool // the nodes of which that is known
+	bulk     bool            // all was copied once, which says nothing of writes by the ring before
+	gained   bool            // this node has all that it has to copy
 	released map[string]*shard.Set
 	checked  bool // there is nothing here of which this node is not an owner
 	progress Progress
@@ -105,23 +106,28 @@ func (r *Repairer) done() bool {
 	return r.change.gained
 }
 
-// gain copies: first all, and again when no write by the ring before can be on its way any more.
+// gain copies: first from one owner of each partition, while the time goes by that writes by the ring before may take, and when none can be
+// on its way any more from a quorum. That second copy is what counts, and one pass is enough for it: an acknowledged write by the ring
+// before was with a quorum of the owners when it began, so one of those that are walked has it; and all writes since come here by
+// themselves. Owners need not agree with this node in the end: where writes go on they never do.
 func (r *Repairer) gain(ctx context.Context, v *shard.View) error {
 	if r.done() {
 		return nil
 	}
 	parts := r.places.get(v.Ring, copying, v.Self)
 	if parts.Len() > 0 {
+		waits := r.known(ctx, v)
 		if !r.change.bulk {
-			if err := r.copyAll(ctx, v, parts); err != nil {
+			if err := r.copyAll(ctx, v, parts, func(int) int { return 1 }); err != nil {
 				return err
 			}
 			r.change.bulk = true
+			waits = r.known(ctx, v)
 		}
-		if err := r.known(ctx, v); err != nil {
-			return err
+		if waits != nil {
+			return waits
 		}
-		if err := r.copyAll(ctx, v, parts); err != nil {
+		if err := r.copyAll(ctx, v, parts, r.o.Sources); err != nil {
 			return err
 		}
 		r.o.Logger.Info("copied what this node gains", "partitions", parts.Len())
@@ -132,8 +138,10 @@ func (r *Repairer) gain(ctx context.Context, v *shard.View) error {
 	return nil
 }
 
-// known fails until every node that is up has known the ring for as long as a write may be under way.
+// known fails until every node that is up has known the ring for as long as a write may be under way. The time begins anew with
+// each node that is heard of for the first time: it may have come up with the ring before.
 func (r *Repairer) known(ctx context.Context, v *shard.View) error {
+	c := &r.change
 	for i, m := range v.Members {
 		if i == v.Self || !m.Up {
 			continue
@@ -143,27 +151,33 @@ func (r *Repairer) known(ctx context.Context, v *shard.View) error {
 			return err
 		}
 		if a.Epoch != v.Ring.Epoch() {
-			r.change.known = 0
+			c.known, c.heard = 0, nil
 			return fmt.Errorf("node %s does not know the ring yet", m.Name)
+		}
+		if !c.heard[m.ID] {
+			if c.heard == nil {
+				c.heard = map[string]bool{}
+			}
+			c.heard[m.ID], c.known = true, 0
 		}
 	}
 	now := r.now()
-	if r.change.known == 0 {
-		r.change.known = now
+	if c.known == 0 {
+		c.known = now
 	}
-	if left := r.change.known + r.o.Grace.Milliseconds() - now; left > 0 {
+	if left := c.known + r.o.Grace.Milliseconds() - now; left > 0 {
 		return fmt.Errorf("writes by the ring before may still be on their way")
 	}
 	return nil
 }
 
-// copyAll walks every owner of the partitions. It fails unless for each partition so many owners were walked that all acknowledged writes
-// are among what they had.
-func (r *Repairer) copyAll(ctx context.Context, v *shard.View, parts *shard.Set) error {
+// copyAll walks so many owners of each partition as need says of their number. It fails when there are fewer that can be walked.
+func (r *Repairer) copyAll(ctx context.Context, v *shard.View, parts *shard.Set, need func(owners int) int) error {
 	var walked [shard.Partitions]int
 	var errs []error
+	rest := *parts
 	for turn := range shard.MaxNodes {
-		plan := plan(v, parts, turn)
+		plan := plan(v, &rest, turn)
 		if len(plan) == 0 {
 			break
 		}
@@ -176,7 +190,7 @@ func (r *Repairer) copyAll(ctx context.Context, v *shard.View, parts *shard.Set)
 			if i == v.Self {
 				err = nil
 			} else if m.Up {
-				err = r.copyFrom(ctx, v, m, from, turn == 0 && !r.change.bulk)
+				err = r.copyFrom(ctx, v, m, from, !r.change.bulk)
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -186,18 +200,14 @@ func (r *Repairer) copyAll(ctx context.Context, v *shard.View, parts *shard.Set)
 				continue
 			}
 			for p := range from.Partitions() {
-				walked[p]++
+				if walked[p]++; walked[p] >= need(len(v.Ring.Owners(p))) {
+					rest.Remove(p)
+				}
 			}
 		}
 	}
-	missing := 0
-	for p := range parts.Partitions() {
-		if n := len(v.Ring.Owners(p)); walked[p] < r.o.Sources(n) {
-			missing++
-		}
-	}
-	if missing > 0 {
-		return fmt.Errorf("%d partitions lack owners to copy from: %w", missing, errors.Join(distinct(errs)...))
+	if n := rest.Len(); n > 0 {
+		return fmt.Errorf("%d partitions lack owners to copy from: %w", n, errors.Join(distinct(errs)...))
 	}
 	return nil
 }
@@ -232,27 +242,26 @@ func distinct(errs []error) []error {
 	})
 }
 
-// copyFrom takes all that a node has of some partitions and this one lacks.
+// copyFrom takes all that a node has of some partitions and this one lacks. What it compares is as it is when it comes to it, once: which
+// partitions differ, then for some of these at a time which windows.
 func (r *Repairer) copyFrom(ctx context.Context, v *shard.View, m shard.Member, parts *shard.Set, count bool) error {
 	w := r.walk(v, m, noLimit)
 	w.copying = true
-	ours, peers, mint, err := w.root(ctx, parts, minTime)
+	ours, peers, mint, err := w.root(ctx, parts, minTime, 0)
 	if err != nil {
 		return err
 	}
-	if only(ours.Hot) != only(peers.Hot) || only(ours.Cold) != only(peers.Cold) {
-		for _, slab := range slabs(parts) {
-			if err := w.repair(ctx, slab, mint, noLimit, 0); err != nil {
-				return err
-			}
-			if w.partial {
-				return errors.New("this node cannot store all of it")
-			}
-			r.passed(slab.Len(), count)
+	differ := narrow(parts, 0, differing(ours.Hot, peers.Hot))
+	r.passed(parts.Len()-differ.Len(), count)
+	for _, slab := range slabs(differ) {
+		if err := w.repair(ctx, slab, mint, noLimit); err != nil {
+			return err
 		}
-		return nil
+		if w.partial {
+			return errors.New("this node cannot store all of it")
+		}
+		r.passed(slab.Len(), count)
 	}
-	r.passed(parts.Len(), count)
 	return nil
 }
 
@@ -287,6 +296,11 @@ func (r *Repairer) finish(ctx context.Context, v *shard.View) error {
 	if c != v.Self {
 		return nil
 	}
+	leaving := v.Members[c].State == shard.Leaving
+	var over error // what hinders that no write by the ring before is on its way; its time goes by while the others copy
+	if leaving {
+		over = r.known(ctx, v)
+	}
 	var waits []string
 	for i, m := range v.Members {
 		if i == v.Self || r.places.get(v.Ring, copying, i).Len() == 0 {
@@ -299,11 +313,11 @@ func (r *Repairer) finish(ctx context.Context, v *shard.View) error {
 	if len(waits) > 0 {
 		return fmt.Errorf("nodes that have not copied yet: %s", strings.Join(waits, ", "))
 	}
-	if v.Members[c].State == shard.Joining {
+	if !leaving {
 		return r.members.Activate(ctx)
 	}
-	if err := r.known(ctx, v); err != nil {
-		return err
+	if over != nil {
+		return over
 	}
 	if err := r.handOver(ctx, v); err != nil {
 		return err

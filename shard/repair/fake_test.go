@@ -66,13 +66,14 @@ func (m *memory) has(of *entry, t int64) bool {
 	return ok
 }
 
-func (m *memory) Append(_ context.Context, b *series.Batch) error {
+func (m *memory) AppendMissing(_ context.Context, b *series.Batch) error {
 	if m.fail != nil {
 		if err := m.fail(); err != nil {
 			return err
 		}
 	}
 	var sb labels.ScratchBuilder
+	var kept []series.Sample
 	for _, s := range b.Series {
 		ls, err := series.ParseKey(s.Key, series.Limits{}, &sb)
 		if err != nil {
@@ -80,10 +81,26 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 		}
 		e := newEntry(ls)
 		for _, x := range b.Samples[s.First : s.First+s.Count] {
+			if v, ok := m.value(e.id, x.T); ok && math.Float64bits(v) == math.Float64bits(x.V) {
+				continue
+			}
 			m.put(e, x.T, x.V)
+			kept = append(kept, x)
 		}
 	}
+	b.Series, b.Samples = nil, kept
 	return nil
+}
+
+func (m *memory) value(id series.ID, t int64) (float64, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.series[id]
+	if e == nil {
+		return 0, false
+	}
+	v, ok := e.samples[t]
+	return v, ok
 }
 
 // within returns the series of some partitions, by ID.

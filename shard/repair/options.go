@@ -32,9 +32,10 @@ type Digester interface {
 	SeriesDigests(ctx context.Context, window int64) ([]series.SeriesDigest, error)
 }
 
-// Appender stores batches durably.
+// Appender stores durably what a peer sent.
 type Appender interface {
-	Append(ctx context.Context, b *series.Batch) error
+	// AppendMissing may leave out of the batch what is here already: what differs is asked for by pieces and by series, of which most may be.
+	AppendMissing(ctx context.Context, b *series.Batch) error
 }
 
 // Membership is what a node knows of its cluster, and how it finishes a change of its own.

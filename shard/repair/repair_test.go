@@ -415,7 +415,8 @@ func TestJoin(t *testing.T) {
 	if p := j.rep.Progress(); p.Done != p.Total || p.Total != gains.Len() || p.Complete || p.Change != "joining" || p.WaitingFor == "" {
 		t.Errorf("progress %+v", p)
 	}
-	late := int64(start + shard.WindowMillis/2 + 1) // a write by the old ring
+	late := int64(start + shard.WindowMillis/2 + 1) // a write by the old ring, which both owners have acknowledged
+	c.nodes[0].store.put(mine[0], late, 1)
 	c.nodes[1].store.put(mine[0], late, 1)
 	c.steps(3)
 	if j.ended != "active" || !j.rep.Progress().Complete {

@@ -46,7 +46,7 @@ func (r *Repairer) compare(ctx context.Context, v *shard.View, m shard.Member, p
 	settled := now - r.o.Settle.Milliseconds()
 	w := r.walk(v, m, settled)
 	cut := shard.Window(settled)
-	ours, peers, mint, err := w.root(ctx, parts, cut)
+	ours, peers, mint, err := w.root(ctx, parts, cut, rootShift)
 	if err != nil {
 		return "", err
 	}

@@ -154,11 +154,14 @@ func (w *walk) fetch(ctx context.Context, parts *shard.Set, ids []series.ID, rs 
 // store appends what a peer sent, unless a delete came between.
 func (w *walk) store(ctx context.Context, b *series.Batch) error {
 	r := w.r
-	samples, bytes := weigh(b)
+	_, bytes := weigh(b)
 	if err := w.append(ctx, b); err != nil {
 		return err
 	}
-	r.forget()
+	samples, _ := weigh(b) // without what was here
+	if samples > 0 {
+		r.forget()
+	}
 	refused := b.Rejected.Samples + b.Rejected.Histograms
 	if refused > 0 {
 		if !w.partial {
@@ -185,5 +188,5 @@ func (w *walk) append(ctx context.Context, b *series.Batch) error {
 	if err := w.current(); err != nil {
 		return err
 	}
-	return w.r.store.Append(ctx, b)
+	return w.r.store.AppendMissing(ctx, b)
 }

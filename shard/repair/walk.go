@@ -81,11 +81,11 @@ func (w *walk) mint() int64 {
 	}
 }
 
-// root compares everything in one question. It says from where on it did.
-func (w *walk) root(ctx context.Context, parts *shard.Set, cut int64) (ours, peers *Answer, mint int64, err error) {
+// root compares everything in one question, by groups of partitions. It says from where on it did.
+func (w *walk) root(ctx context.Context, parts *shard.Set, cut int64, shift uint8) (ours, peers *Answer, mint int64, err error) {
 	for range 3 { // the peer's first answer says where it begins
 		mint = w.mint()
-		q := Question{Kind: Sums, Parts: parts, Mint: mint, Cut: max(cut, mint), Maxt: noLimit, Shift: rootShift}
+		q := Question{Kind: Sums, Parts: parts, Mint: mint, Cut: max(cut, mint), Maxt: noLimit, Shift: shift}
 		if ours, peers, err = w.both(ctx, q); err != nil || w.mint() <= mint {
 			break
 		}

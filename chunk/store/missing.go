@@ -1,0 +1,133 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// AppendMissing is Append for what another node has, much of which is here as well: it leaves out of b the float samples that memory has
+// already. They would change nothing, but each would lie there again as one that came late, which every reader merges, and make
+// the digest of its partition unknown, which is then worked out by reading.
+func (s *Store) AppendMissing(ctx context.Context, b *series.Batch) error {
+	if s.broken.Load() { // what memory has may have gone with the log: Append mends that
+		return s.Append(ctx, b)
+	}
+	all := len(b.Samples)
+	if err := s.leaveOut(b); err != nil {
+		return fmt.Errorf("append: %w", err)
+	}
+	if len(b.Samples) < all && len(b.Samples)+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0 {
+		// Whoever wrote what is here may still wait for the disk. Where something is left, to wait for that is enough: it is behind in the log.
+		if err := s.wal.SyncAll(); err != nil {
+			s.broken.Store(true)
+			s.m.failed.Inc()
+			return fmt.Errorf("append: %w: %w", series.ErrUnavailable, err)
+		}
+		return nil
+	}
+	return s.Append(ctx, b)
+}
+
+// leaveOut removes from a batch the samples that memory has, and series of which nothing is left.
+func (s *Store) leaveOut(b *series.Batch) error {
+	end := 0
+	for _, e := range b.Series {
+		if e.First < end {
+			return nil // samples could be written over before they are read
+		}
+		end = e.First + e.Count
+	}
+	v := s.view()
+	defer v.close()
+	m := missing{v: v}
+	kept := b.Samples[:0]
+	for i := range b.Series {
+		e := &b.Series[i]
+		xs := b.Samples[e.First : e.First+e.Count]
+		here, err := m.here(series.HashKey(e.Key), xs)
+		if err != nil {
+			return err
+		}
+		first := len(kept)
+		for j, x := range xs {
+			if !here[j] {
+				kept = append(kept, x)
+			}
+		}
+		e.First, e.Count = first, len(kept)-first
+	}
+	b.Samples = kept
+	if len(b.Histograms)+len(b.Exemplars) == 0 { // which say by its place what series is theirs
+		b.Series = slices.DeleteFunc(b.Series, func(e series.Entry) bool { return e.Count == 0 })
+	}
+	return nil
+}
+
+// missing looks up in memory what samples it has.
+type missing struct {
+	v      *view
+	found  []bool
+	chunks []chunk.Chunk
+	buf    []byte
+	it     chunkenc.Iterator
+}
+
+// here says of each of some samples of a series whether memory has it, bit for bit. Samples that are not in the order of time it knows
+// nothing of. What it returns is good until the next call.
+func (m *missing) here(id series.ID, xs []series.Sample) ([]bool, error) {
+	m.found = resize(m.found, len(xs))
+	clear(m.found)
+	byTime := func(a, b series.Sample) int { return cmp.Compare(a.T, b.T) }
+	if len(xs) == 0 || !slices.IsSortedFunc(xs, byTime) {
+		return m.found, nil
+	}
+	m.chunks, m.buf = m.chunks[:0], m.buf[:0]
+	for _, t := range m.v.tables {
+		ref := t.registry.Ref(id)
+		if ref == 0 {
+			continue
+		}
+		var err error
+		if m.chunks, err = t.Scan(m.chunks, &m.buf, ref, xs[0].T, xs[len(xs)-1].T, nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range m.chunks {
+		if err := m.mark(c, xs); err != nil {
+			return nil, fmt.Errorf("series %s: %w", id, err)
+		}
+	}
+	return m.found, nil
+}
+
+// mark marks the samples that a chunk has.
+func (m *missing) mark(c chunk.Chunk, xs []series.Sample) (err error) {
+	if c.Encoding != chunk.XOR {
+		return nil
+	}
+	if m.it, err = c.Iterator(m.it); err != nil {
+		return err
+	}
+	i := 0
+	for m.it.Next() != chunkenc.ValNone {
+		t, v := m.it.At()
+		for i < len(xs) && xs[i].T < t {
+			i++
+		}
+		if i == len(xs) {
+			break
+		}
+		if xs[i].T == t && math.Float64bits(xs[i].V) == math.Float64bits(v) {
+			m.found[i] = true
+		}
+	}
+	return m.it.Err()
+}
