@@ -65,7 +65,8 @@ func (s source) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 // newMembership makes the parts and opens the port for peers.
 func newMembership(f *flags, s *store.Store, log *slog.Logger, reg prometheus.Registerer) (m *membership, err error) {
 	m = &membership{f: f, log: log, store: s}
-	if m.gossip, err = newGossip(f, log, reg); err != nil {
+	reach := func(ctx context.Context, other shard.Member) error { return m.client.Hello(ctx, other) }
+	if m.gossip, err = newGossip(f, reach, log, reg); err != nil {
 		return nil, err
 	}
 	if m.hints, err = hint.Open(filepath.Join(f.DataDir, "hints"), hint.Options{MaxBytes: f.hintSize, Logger: log, Registerer: reg}); err != nil {
@@ -81,12 +82,12 @@ func newMembership(f *flags, s *store.Store, log *slog.Logger, reg prometheus.Re
 }
 
 // newGossip reads what this node knows of its cluster. A node that once had others goes on with them, whatever its flags are.
-func newGossip(f *flags, log *slog.Logger, reg prometheus.Registerer) (*gossip.Cluster, error) {
+func newGossip(f *flags, reach func(context.Context, shard.Member) error, log *slog.Logger, reg prometheus.Registerer) (*gossip.Cluster, error) {
 	host := f.Advertise
 	o := gossip.Options{
 		Dir: f.DataDir, Name: f.NodeID, Seeds: f.Seeds, Secret: f.secret("gossip"), Zone: f.Zone, Weight: f.Weight,
 		Observer: f.Mode == "query", Replaces: f.Replaces, Replication: f.Replication, Consistency: f.Consistency,
-		Peer: net.JoinHostPort(host, strconv.Itoa(f.PeerPort)), HTTP: net.JoinHostPort(host, strconv.Itoa(f.Port)), Logger: log,
+		Peer: net.JoinHostPort(host, strconv.Itoa(f.PeerPort)), HTTP: net.JoinHostPort(host, strconv.Itoa(f.Port)), Reach: reach, Logger: log,
 	}
 	if !f.joinable {
 		before, err := gossip.New(o)
@@ -142,7 +143,7 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	m.repair.Register(m.door)
 	m.server = &http.Server{
 		Handler: m.door, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: m.door.ErrorLog(),
 	}
 }
 

@@ -40,7 +40,7 @@ func TestAnswererEvaluatesAsItsNode(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
 	a := NewAnswerer(s, AnswererOptions{})
 	e := New(newProm(50_000_000), s, Options{})
-	for _, text := range []string{"sum by (device) (rate(requests_total[5m]))", "avg(drift)", "min without (device) (max_over_time(drift[20m]))"} {
+	for _, text := range []string{"sum by (device_id) (rate(requests_total[5m]))", "avg(drift)", "min without (device_id) (max_over_time(drift[20m]))"} {
 		p := hourOf(t, text)
 		b, err := a.Evaluate(t.Context(), requestOf(t, p))
 		if err != nil {
@@ -86,7 +86,7 @@ func sorted(m prom.Matrix) prom.Matrix {
 // An answer that would be large, or that needs too many samples, is not made.
 func TestAnswererIsBounded(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
-	p := hourOf(t, "sum by (device) (temperature)")
+	p := hourOf(t, "sum by (device_id) (celsius)")
 	for _, row := range []struct {
 		o    AnswererOptions
 		want byte
@@ -111,7 +111,7 @@ func (b blocked) Scan(ctx context.Context, _, _ int64, _ ...*labels.Matcher) (Se
 func TestAnswererSlots(t *testing.T) {
 	b := blocked{make(chan struct{}, 2)}
 	a := NewAnswerer(b, AnswererOptions{Concurrency: 1, Timeout: time.Minute})
-	request := requestOf(t, hourOf(t, "sum(temperature)"))
+	request := requestOf(t, hourOf(t, "sum(celsius)"))
 	first, end := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
@@ -137,7 +137,7 @@ func TestAnswererSlots(t *testing.T) {
 // A mistake in the evaluation for another node ends that alone.
 func TestAnswererPanics(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
-	for _, text := range []string{"sum(temperature)", "topk(2, temperature)"} {
+	for _, text := range []string{"sum(celsius)", "topk(2, celsius)"} {
 		if _, err := NewAnswerer(broken{s}, AnswererOptions{}).Evaluate(t.Context(), requestOf(t, hourOf(t, text))); err == nil {
 			t.Errorf("%s has an answer", text)
 		}
@@ -146,7 +146,7 @@ func TestAnswererPanics(t *testing.T) {
 
 // The steps of a plan up to a time and those after it are all of them, and have the same windows.
 func TestPlansAreDivided(t *testing.T) {
-	p := hourOf(t, "sum(rate(temperature[7m]))")
+	p := hourOf(t, "sum(rate(celsius[7m]))")
 	for _, before := range []int64{-1 << 62, p.grid.start - 1, p.grid.start, p.grid.start + 1, p.grid.at(5), p.grid.at(5) + 1, p.grid.at(60), p.grid.at(60) + 1, 1<<63 - 1} {
 		some, first := p.until(before), p.grid.first(before)
 		n := 0

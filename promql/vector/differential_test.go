@@ -19,58 +19,6 @@ var (
 	seeds = flag.Int("vector.seeds", 3, "data sets, with 400 queries each")
 )
 
-// asker makes up queries.
-type asker struct{ *rand.Rand }
-
-func (a asker) one(of ...string) string { return of[a.IntN(len(of))] }
-
-func (a asker) selector() string {
-	return a.one("requests_total", "temperature", "drift", "odd_total", "requests_total", "temperature", `{__name__=~"temperature|drift"}`, `temperature{site="a"}`,
-		`requests_total{rack=~".+"}`, `drift{site!="b"}`, `{site="c"}`, "nothing", `requests_total{device="d1"}`, `{__name__="requests_total",device=~"d[0-2]"}`)
-}
-
-func (a asker) modifiers() string {
-	return a.one("", "", "", "", " offset 7m", " offset -3m", fmt.Sprintf(" @ %d", (dataStart+a.Int64N(dataSpan))/1000), " @ start()", " @ end() offset 90s", " offset 1h")
-}
-
-func (a asker) leaf() string {
-	if a.IntN(4) == 0 {
-		return a.selector() + a.modifiers()
-	}
-	f := a.one("rate", "increase", "delta", "sum_over_time", "count_over_time", "avg_over_time", "min_over_time", "max_over_time", "last_over_time", "present_over_time")
-	return fmt.Sprintf("%s(%s[%s]%s)", f, a.selector(), a.one("1m", "5m", "17s", "30m", "1h", "3h", "13m7s", "2h"), a.modifiers())
-}
-
-func (a asker) shape() string {
-	if a.IntN(3) == 0 {
-		return a.leaf()
-	}
-	op := a.one("sum", "count", "avg", "min", "max", "group")
-	return op + a.one("", " by (site)", " by (device)", " without (device)", " by (site, rack)", " by (nothing)", " by (__name__)", " without (site, rack)", " by (__type__, site)") + " (" + a.leaf() + ")"
-}
-
-func (a asker) tree() string {
-	switch a.IntN(9) {
-	case 0:
-		return fmt.Sprintf("%s / %s", a.shape(), a.shape())
-	case 1:
-		return fmt.Sprintf("sum by (site) (%s) / sum by (site) (%s) > 0", a.leaf(), a.leaf())
-	case 2:
-		return fmt.Sprintf("topk(2, %s)", a.shape())
-	case 3:
-		return fmt.Sprintf("-(%s) or %s", a.shape(), a.shape())
-	case 4:
-		return fmt.Sprintf("abs(%s) > %g", a.shape(), a.Float64()*100)
-	case 5:
-		return fmt.Sprintf("max_over_time((%s)[20m:3m])", a.shape())
-	case 6:
-		return fmt.Sprintf("quantile(0.7, %s)", a.leaf())
-	case 7:
-		return a.one("absent", "timestamp", "sort", "scalar", "ceil") + "(" + a.shape() + ")"
-	}
-	return fmt.Sprintf("%s unless on (site) %s", a.shape(), a.shape())
-}
-
 // question is a query at one time or several.
 type question struct {
 	text       string
@@ -79,25 +27,10 @@ type question struct {
 	lookback   time.Duration
 }
 
-func (a asker) question() question {
-	q := question{text: a.shape()}
-	if a.IntN(4) == 0 {
-		q.text = a.tree()
-	}
-	if a.IntN(5) == 0 {
-		q.lookback = time.Duration(1+a.IntN(1200)) * time.Second
-	}
-	at := func() int64 {
-		t := dataStart + a.Int64N(dataSpan+20*60*1000)
-		return t - t%[]int64{1, 5000, 60_000}[a.IntN(3)]
-	}
-	q.start = time.UnixMilli(at())
-	q.end = q.start
-	if a.IntN(2) == 0 {
-		q.step = []time.Duration{time.Second * 15, time.Minute, 7 * time.Minute, time.Hour, 61 * time.Second}[a.IntN(5)]
-		q.end = q.start.Add(time.Duration(a.IntN(100)) * q.step)
-	}
-	return q
+// randomQuestion makes a query up.
+func randomQuestion(r *rand.Rand) question {
+	q := quizOf(r).Question()
+	return question{q.Text, q.Start, q.End, q.Step, q.Lookback}
 }
 
 func (q question) ask(t testing.TB, e prom.QueryEngine, s scanner) *prom.Result {
@@ -135,7 +68,7 @@ func TestAnswersAsPrometheus(t *testing.T) {
 			exact.samples = true
 			failed := 0
 			for range 400 {
-				q := asker{r}.question()
+				q := randomQuestion(r)
 				want := q.ask(t, below, s)
 				for name, e := range map[string]*Engine{"statistics": fast, "samples": exact} {
 					if err := differ(q, q.ask(t, e, s), want); err != nil {

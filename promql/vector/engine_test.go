@@ -30,16 +30,16 @@ func hourly(text string) question {
 func TestWhoEvaluates(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
 	for _, c := range []struct{ text, by string }{
-		{"temperature", "vector"},
+		{"celsius", "vector"},
 		{"sum by (site) (rate(requests_total[5m]))", "vector"},
-		{"((max(max_over_time(temperature[1h] offset 1m))))", "vector"},
+		{"((max(max_over_time(celsius[1h] offset 1m))))", "vector"},
 		{"sum by (site) (rate(requests_total[5m])) / sum by (site) (rate(requests_total[1h])) > 0", "both"},
 		{"histogram_quantile(0.9, sum by (le) (rate(requests_total[5m])))", "both"},
-		{"sum(temperature @ start())", "both"},
-		{"temperature + temperature", "engine"},
-		{"max_over_time(sum(temperature)[10m:1m])", "engine"},
+		{"sum(celsius @ start())", "both"},
+		{"celsius + celsius", "engine"},
+		{"max_over_time(sum(celsius)[10m:1m])", "engine"},
 		{"absent(sum(nothing))", "engine"},
-		{"stddev_over_time(temperature[5m])", "engine"},
+		{"stddev_over_time(celsius[5m])", "engine"},
 		{"1", "engine"},
 	} {
 		reg := prometheus.NewRegistry()
@@ -62,7 +62,7 @@ func TestWhoEvaluates(t *testing.T) {
 // A limit of samples, a deadline and a cancellation end a query as they end one of the engine.
 func TestLimits(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
-	for _, text := range []string{"temperature", "sum by (site) (temperature)", "avg by (device) (avg_over_time(temperature[7m]))"} {
+	for _, text := range []string{"celsius", "sum by (site) (celsius)", "avg by (device_id) (avg_over_time(celsius[7m]))"} {
 		var many prom.ErrTooManySamples
 		if res := hourly(text).ask(t, New(newProm(50), s, Options{MaxSamples: 50}), s); !errors.As(res.Err, &many) {
 			t.Errorf("%s with 50 samples: %v", text, res.Err)
@@ -110,7 +110,7 @@ func TestCancel(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
 	var query prom.Query
 	e := New(newProm(50_000_000), stopper{s, func() { query.Cancel() }}, Options{})
-	query, err := e.NewInstantQuery(t.Context(), s, nil, "sum(temperature)", time.UnixMilli(dataStart+dataSpan))
+	query, err := e.NewInstantQuery(t.Context(), s, nil, "sum(celsius)", time.UnixMilli(dataStart+dataSpan))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func (straying) Err() error { return errors.New("the index is damaged") }
 // An answer whose labels may be wrong is none.
 func TestDamagedLabelsEndTheQuery(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
-	for _, text := range []string{"temperature", "sum by (site) (temperature)"} {
+	for _, text := range []string{"celsius", "sum by (site) (celsius)"} {
 		res := hourly(text).ask(t, New(newProm(50_000_000), astray{s}, Options{}), s)
 		if res.Err == nil || !strings.Contains(res.Err.Error(), "the index is damaged") {
 			t.Errorf("%s: error %v", text, res.Err)
@@ -233,7 +233,7 @@ func TestDamagedLabelsEndTheQuery(t *testing.T) {
 // A mistake in here ends a query, and not the process.
 func TestPanicEndsTheQuery(t *testing.T) {
 	s := scanner{randomStore(t, rand.New(rand.NewPCG(1, 1)))}
-	res := hourly("sum(temperature)").ask(t, New(newProm(50_000_000), broken{s}, Options{}), s)
+	res := hourly("sum(celsius)").ask(t, New(newProm(50_000_000), broken{s}, Options{}), s)
 	if res.Err == nil || !strings.Contains(res.Err.Error(), "a mistake") {
 		t.Errorf("error %v", res.Err)
 	}

@@ -207,9 +207,18 @@ func (r *run) bySeries(ctx context.Context, g *groups) (*partial, error) {
 	return parts[0], nil
 }
 
+// note evaluates series i as [worker.series] does, and takes notice of its name.
+func (w *worker) note(i int) (int, error) {
+	n, err := w.series(i)
+	if err == nil && w.has[i] {
+		w.names.add(w.sel, i)
+	}
+	return n, err
+}
+
 // addTo evaluates series i and adds it to a group.
 func (w *worker) addTo(part *partial, group, i int) error {
-	n, err := w.unlabelled(i)
+	n, err := w.note(i)
 	if err != nil || n == 0 {
 		return err
 	}

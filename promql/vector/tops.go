@@ -29,9 +29,11 @@ func (r *run) tops(ctx context.Context) (*tops, error) {
 			mu.Unlock()
 		}
 		for i := from; i < to; i++ {
-			if n, err := w.unlabelled(i); err != nil {
+			n, err := w.note(i)
+			if err != nil {
 				return err
-			} else if n > 0 {
+			}
+			if n > 0 {
 				w.ranking.add(int(g.of[i]), w.out, int32(i))
 			}
 		}

@@ -57,7 +57,7 @@ func newWorker(p *plan, sel Selection, b *budget, has []bool) *worker {
 	return w
 }
 
-// series evaluates one series into w.out, and returns how many of its points are there. If some are, labels follows, which notes its name.
+// series evaluates one series into w.out, and returns how many of its points are there. If some are, labels follows, or note is called instead.
 func (w *worker) series(i int) (int, error) {
 	err := w.evaluate(i, w.need)
 	if errors.Is(err, errCoarse) {
@@ -74,15 +74,6 @@ func (w *worker) series(i int) (int, error) {
 	}
 	w.has[i] = n > 0 && w.p.fn.drops()
 	return n, w.budget.take(n)
-}
-
-// unlabelled is series for one whose labels nobody will ask for: its name is noted.
-func (w *worker) unlabelled(i int) (int, error) {
-	n, err := w.series(i)
-	if err == nil && w.has[i] {
-		w.names.add(w.sel, i)
-	}
-	return n, err
 }
 
 // evaluate reads the series with data where need says so, with nil everywhere.

@@ -136,7 +136,8 @@ type question struct {
 	budget *budget
 	lost   *lost
 
-	failed [shard.MaxNodes]atomic.Pointer[error] // of nodes: those are not asked again
+	failed  [shard.MaxNodes]atomic.Pointer[error] // of nodes: those are not asked again
+	opinion [shard.MaxNodes]atomic.Int32          // of nodes that may be silent
 }
 
 // fail notes that a node has failed.

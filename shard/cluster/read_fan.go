@@ -42,6 +42,7 @@ type call struct {
 	parts *shard.Set
 	start time.Time
 	beat  atomic.Int64 // when something came last, Unix ns
+	again time.Time    // when others may be asked if they may not be now
 	slow  bool         // it was silent for too long
 	spare bool         // others were asked in its place
 }
@@ -210,11 +211,19 @@ func (f *fan[T]) pick(p uint16) int {
 		switch {
 		case n == f.q.v.Self:
 			return n
-		case best < 0, f.few && f.rank[n] < f.rank[best]:
+		case best < 0, f.better(n, best):
 			best = n
 		}
 	}
 	return best
+}
+
+// better says of two nodes whether the first is to be asked rather than the second.
+func (f *fan[T]) better(n, than int) bool {
+	if a, b := f.q.avoids(n), f.q.avoids(than); a != b {
+		return b
+	}
+	return f.few && f.rank[n] < f.rank[than]
 }
 
 // first returns the owner that is asked first.
@@ -228,7 +237,7 @@ func (q *question) first(p uint16, may func(p uint16, node int) bool) int {
 		if n == q.v.Self {
 			return n
 		}
-		if best < 0 {
+		if best < 0 || q.avoids(best) && !q.avoids(n) {
 			best = n
 		}
 	}
@@ -247,7 +256,6 @@ func (f *fan[T]) launch(n int, parts *shard.Set) {
 	c := &call{node: n, parts: parts, start: time.Now()}
 	c.beat.Store(c.start.UnixNano())
 	f.pending[c] = true
-	r := f.q.r
 	go func() {
 		first := true
 		answer, err := f.ask(f.ctx, n, parts, func() {
@@ -255,43 +263,9 @@ func (f *fan[T]) launch(n int, parts *shard.Set) {
 			c.beat.Store(now.UnixNano())
 			if first {
 				first = false
-				r.pace.observe(f.kind, now.Sub(c.start))
+				f.q.heard(n, f.kind, now.Sub(c.start))
 			}
 		})
 		f.results <- done[T]{c, answer, err}
 	}()
-}
-
-// untilSlow is how long nothing needs to be done while nothing comes.
-func (f *fan[T]) untilSlow() time.Duration {
-	wait := time.Hour
-	now := time.Now()
-	for c := range f.pending {
-		if !f.hedged(c) {
-			wait = min(wait, max(0, f.q.r.patience(f.kind)-now.Sub(time.Unix(0, c.beat.Load()))))
-		}
-	}
-	return wait
-}
-
-// hedged says of a call that its silence changes nothing: this node's own, and one that was silent before.
-func (f *fan[T]) hedged(c *call) bool { return c.slow || c.node == f.q.v.Self }
-
-// hedge asks other owners in the place of nodes that are silent. The silent ones may still answer.
-func (f *fan[T]) hedge() {
-	now, patience := time.Now(), f.q.r.patience(f.kind)
-	for c := range f.pending {
-		if f.hedged(c) || now.Sub(time.Unix(0, c.beat.Load())) < patience {
-			continue
-		}
-		c.slow = true
-		if !f.q.r.pace.mayHedge() {
-			continue
-		}
-		before := len(f.pending)
-		c.spare = true
-		f.giveUp(c)
-		f.start(c.parts)
-		f.q.r.m.hedges.Add(float64(len(f.pending) - before))
-	}
 }

@@ -189,9 +189,9 @@ func forkOf(t *testing.T, ring *shard.Ring) (a, b uint16) {
 // Hedges are a small part of all calls, however slow nodes are.
 func TestHedgesAreBounded(t *testing.T) {
 	var p pace
-	n := 0
+	n, now := 0, time.Now()
 	for range 100 {
-		if p.mayHedge() {
+		if p.mayHedge(now) {
 			n++
 		}
 	}
@@ -201,9 +201,12 @@ func TestHedgesAreBounded(t *testing.T) {
 	for range 16 {
 		p.observe("scan", time.Second)
 	}
-	first, second, third := p.mayHedge(), p.mayHedge(), p.mayHedge()
+	first, second, third := p.mayHedge(now), p.mayHedge(now), p.mayHedge(now)
 	if !first || !second || third {
 		t.Error("16 calls earn two hedges")
+	}
+	if p.mayHedge(now.Add(999*time.Millisecond)) || !p.mayHedge(now.Add(time.Second)) {
+		t.Error("a second earns one")
 	}
 	if m := p.median("scan"); m != time.Second {
 		t.Errorf("the median is %v", m)

@@ -7,11 +7,13 @@ import (
 	"time"
 )
 
-// pace knows how fast nodes answer, and keeps hedging from becoming a load of its own.
+// pace knows how fast nodes answer and which of them are silent, and keeps hedging from becoming a load of its own.
 type pace struct {
 	mu    sync.Mutex // guards what follows
 	times map[string]*recent
-	debt  float64 // hedges, less those that calls have earned since
+	debt  float64              // hedges, less those that calls and time have earned since
+	paid  time.Time            // when time has last earned some
+	mute  map[string]time.Time // nodes that were silent, and when one question may find out whether they still are
 }
 
 // recent are the latest times until something came from a node.
@@ -57,15 +59,59 @@ func (p *pace) median(kind string) time.Duration {
 	return sorted[n/2]
 }
 
-// mayHedge says whether a call may be made again elsewhere, and counts it.
-func (p *pace) mayHedge() bool {
+// mayHedge says whether a call may be made again elsewhere, and counts it. Whoever may not may ask again: each second earns one.
+func (p *pace) mayHedge(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if !p.paid.IsZero() {
+		p.debt = max(0, p.debt-max(0, now.Sub(p.paid).Seconds()))
+	}
+	p.paid = now
 	if p.debt+1 > maxDebt {
 		return false
 	}
 	p.debt++
 	return true
+}
+
+// trialEvery is how often it is tried whether a silent node answers again.
+const trialEvery = time.Second
+
+// silent notes that a node did not answer.
+func (p *pace) silent(node string, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mute == nil {
+		p.mute = map[string]time.Time{}
+	}
+	for id, until := range p.mute {
+		if now.Sub(until) > time.Hour { // nobody has wanted to know: it may have left
+			delete(p.mute, id)
+		}
+	}
+	p.mute[node] = now.Add(trialEvery)
+}
+
+// lively notes that a node has answered.
+func (p *pace) lively(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.mute, node)
+}
+
+// opinion is what a question is to make of a node. One at a time is to find out whether it is still silent.
+func (p *pace) opinion(node string, now time.Time) int32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	until, mute := p.mute[node]
+	switch {
+	case !mute:
+		return asks
+	case now.Before(until):
+		return shunned
+	}
+	p.mute[node] = now.Add(trialEvery)
+	return tries
 }
 
 // patience is the silence that is borne before another node is asked.

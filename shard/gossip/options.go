@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/minitrue/minitrue/chunk/disk"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // Options say who a node is and how it finds the others.
@@ -40,6 +42,10 @@ type Options struct {
 	// What the first node of a cluster decides.
 	Replication int    // copies; 0 means 3
 	Consistency string // "" means quorum
+
+	// Reach asks a member for a sign of life by the way that data takes. A node joins when one has given it: who cannot send and get data would
+	// hold a place in the ring, and nothing else. nil: nobody is asked.
+	Reach func(ctx context.Context, m shard.Member) error
 
 	Probe     time.Duration // how often a member is asked whether it is alive; one is down after about four times that. 0 means 1s
 	Interval  time.Duration // between two comparisons of records; 0 means 1s

@@ -26,7 +26,7 @@ func (c *Cluster) settle(ctx context.Context) {
 					}
 				}
 			}
-			if c.synced.Load() && !c.elsewhere() {
+			if c.synced.Load() && !c.elsewhere() && c.reaches(ctx) {
 				c.settled.Store(true)
 				if err := c.register(); err != nil {
 					c.settled.Store(false)

@@ -164,6 +164,19 @@ type skewError struct {
 
 func (e *skewError) Unwrap() error { return e.StatusError }
 
+// Hello asks a node for a sign of life: nil means that the two believe each other.
+func (c *Client) Hello(ctx context.Context, m shard.Member) error {
+	resp, err := c.Post(ctx, m, pathHello, nil, nil)
+	var se *StatusError
+	if errors.As(err, &se) && se.Code == http.StatusNotFound {
+		return nil // it is older than the question, and has let it in
+	}
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
 func (c *Client) request(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.scheme+"://"+m.Peer+path, bytes.NewReader(body))
 	if err != nil {

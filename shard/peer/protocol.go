@@ -15,6 +15,9 @@ import (
 // Protocol is the major version of what nodes say to each other. Within one, nodes of different releases understand each other.
 const Protocol = 1
 
+// pathHello is where a node only says that it believes who asks.
+const pathHello = "/peer/v1/hello"
+
 const (
 	headerProtocol = "X-Minitrue-Protocol"
 	headerNode     = "X-Minitrue-Node"

@@ -3,9 +3,11 @@ package peer
 import (
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -47,13 +49,14 @@ type Server struct {
 	lastLine atomic.Int64 // when a stranger was last logged, Unix ns
 }
 
-// NewServer returns a server without handlers.
+// NewServer returns a server without handlers but that for [Client.Hello].
 func NewServer(o ServerOptions) *Server {
 	s := &Server{o: o.withDefaults(), mux: http.NewServeMux()}
 	s.refused = promauto.With(o.Registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "minitrue_peer_refused_requests_total",
 		Help: "Requests on the peer port that were refused before anybody looked into them, by reason.",
 	}, []string{"reason"})
+	s.mux.HandleFunc(pathHello, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return s
 }
 
@@ -115,15 +118,37 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if !errors.As(err, &no) {
 		no = &refusal{http.StatusInternalServerError, "error", err.Error()}
 	}
-	s.refused.WithLabelValues(no.reason).Inc()
-	now, last := s.o.Now().UnixNano(), s.lastLine.Load()
-	if now-last >= int64(time.Second) && s.lastLine.CompareAndSwap(last, now) {
-		s.o.Logger.Warn("refused a request on the peer port", "peer", Sender(r), "from", r.RemoteAddr, "path", r.URL.Path, "reason", no.reason, "err", no.text)
-	}
+	s.count(no.reason, no.text, "peer", Sender(r), "from", r.RemoteAddr, "path", r.URL.Path)
 	if no.reason == reasonTime { // the signature is right
 		ms := strconv.FormatInt(s.o.Now().UnixMilli(), 10)
 		w.Header().Set(headerTime, ms)
 		w.Header().Set(headerAuth, proveTime(s.o.Secret, r.Header.Get(headerNonce), ms))
 	}
 	http.Error(w, no.text, no.code)
+}
+
+func (s *Server) count(reason, text string, args ...any) {
+	s.refused.WithLabelValues(reason).Inc()
+	now, last := s.o.Now().UnixNano(), s.lastLine.Load()
+	if now-last >= int64(time.Second) && s.lastLine.CompareAndSwap(last, now) {
+		s.o.Logger.Warn("refused a request on the peer port", append(args, "reason", reason, "err", text)...)
+	}
+}
+
+// ErrorLog is for the [http.Server] that has this handler. Who has no certificate that counts does not come as far as a request: that
+// is counted and logged like the refusals here, and all else is a debug message.
+func (s *Server) ErrorLog() *log.Logger { return log.New(handshakes{s}, "", 0) }
+
+// handshakes takes the lines that an [http.Server] logs.
+type handshakes struct{ s *Server }
+
+func (h handshakes) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if rest, ok := strings.CutPrefix(text, "http: TLS handshake error from "); ok {
+		from, why, _ := strings.Cut(rest, ": ")
+		h.s.count("tls", why, "from", from)
+	} else {
+		h.s.o.Logger.Debug(text)
+	}
+	return len(line), nil
 }
