@@ -17,14 +17,15 @@ import (
 // partition before its digest is known.
 const countSeries = 1 << 16
 
-// known returns the digests of some partitions in a window: those that are ready, and the others after reading. The caller holds
-// ledger.one.
-func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready *reading) (*digests, error) {
+// known returns the digests of some partitions in a window: those that are ready or were counted since the question came, and the others
+// after reading. The caller holds ledger.one.
+func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready *reading, asked uint64) (*digests, error) {
 	if ready == nil {
 		ready = &reading{}
 	}
 	missing := *parts
 	missing.Minus(&ready.parts)
+	s.ledger.recent.since(asked, window, &missing, &ready.digests)
 	left := missing.Len()
 	if left == 0 {
 		return &ready.digests, nil
@@ -50,6 +51,7 @@ func (s *Store) known(ctx context.Context, window int64, parts *shard.Set, ready
 
 // count works out the digests of some partitions in a window by reading, and puts them into a sheet.
 func (s *Store) count(ctx context.Context, sh *sheet, window int64, parts *shard.Set, into *digests) error {
+	began := s.ledger.recent.clock.Add(1) // before the view is made
 	s.ledger.begin(sh, parts)
 	c := counter{s: s, v: s.view(), window: window, parts: parts}
 	defer c.v.close()
@@ -61,6 +63,7 @@ func (s *Store) count(ctx context.Context, sh *sheet, window int64, parts *shard
 	if !c.stale {
 		sh.end(parts, &c.counted, &c.sums)
 	}
+	s.ledger.recent.keep(window, parts, began, &c.counted)
 	for p := range parts.Partitions() {
 		*into.at(p) = c.counted.of(p)
 	}

@@ -34,10 +34,10 @@ func windowOf(start int64) int64 {
 // The first call reads much. Later ones read what has changed, but for samples that came in time order: these are added as they come.
 func (s *Store) Digests(ctx context.Context, mint, maxt int64) ([]shard.Leaf, error) {
 	s.startSums()
-	s.ledger.one.Lock()
-	defer s.ledger.one.Unlock()
+	asked := s.ledger.turn()
+	defer s.ledger.done()
 	for {
-		leaves, err := s.leaves(ctx, chunk.Window(mint), chunk.Window(maxt))
+		leaves, err := s.leaves(ctx, chunk.Window(mint), chunk.Window(maxt), asked)
 		if err == nil {
 			return leaves, nil
 		}
@@ -63,8 +63,8 @@ func (s *Store) startSums() {
 	}
 }
 
-// leaves returns the digests of the windows [first, last]. The caller holds ledger.one.
-func (s *Store) leaves(ctx context.Context, first, last int64) ([]shard.Leaf, error) {
+// leaves returns the digests of the windows [first, last], as they are after a question came. The caller holds ledger.one.
+func (s *Store) leaves(ctx context.Context, first, last int64, asked uint64) ([]shard.Leaf, error) {
 	only := limit(ctx)
 	whole := only == nil
 	if whole {
@@ -91,7 +91,7 @@ func (s *Store) leaves(ctx context.Context, first, last int64) ([]shard.Leaf, er
 			}
 			continue
 		}
-		sums, err := s.known(ctx, w, rest, ready[w])
+		sums, err := s.known(ctx, w, rest, ready[w], asked)
 		if err != nil {
 			return nil, err
 		}

@@ -21,6 +21,7 @@ type ledger struct {
 	sheets atomic.Pointer[map[int64]*sheet]
 	clock  uint64 // of uses of sheets; guarded by one
 	groups int    // of the sheets, about; guarded by one
+	recent recent // counted is guarded by one
 }
 
 // What the ledger has room for: leaves take 25 MB, and sheets 5 MB. What lies in one block alone is not there: the block knows its digests.

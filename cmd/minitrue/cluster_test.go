@@ -176,7 +176,7 @@ func TestClusterOneNodeDown(t *testing.T) {
 func TestClusterGrowsAndShrinks(t *testing.T) {
 	t.Parallel()
 	nodes, seeds := startCluster(t, 3)
-	tr := startTraffic(t, nodes, 2_000, 50*time.Millisecond, nodes[0].url)
+	tr := startTraffic(t, nodes, 20_000, 0, nodes[0].url)
 	fourth, _ := newMember(t, "n4", seeds)
 	fourth.start(t)
 	nodes = append(nodes, fourth)
