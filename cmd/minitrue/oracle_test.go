@@ -113,8 +113,8 @@ func (p poser) aggregate() request {
 	return request{"/query", string(b)}
 }
 
-// errUnavailable is that a node did not answer, or that it said that it cannot now.
-var errUnavailable = errors.New("no answer")
+// Why there is no answer: nobody is there, or who is there says that it cannot answer now.
+var errGone, errUnavailable = errors.New("gone"), errors.New("503")
 
 // response is an answer in a form that can be compared: what must be the same, and numbers that may differ in how they were rounded.
 type response struct {
@@ -133,12 +133,12 @@ func (n *node) pose(r request) (*response, error) {
 		resp, err = http.Get(n.url + r.path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}
 	if resp.StatusCode == http.StatusServiceUnavailable {
 		return nil, fmt.Errorf("%w: %s", errUnavailable, body)
