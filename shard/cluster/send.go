@@ -17,7 +17,8 @@ type shipment struct {
 	w       *Writer
 	v       *shard.View
 	c       Consistency
-	restart bool // errMoved is wanted
+	written *int64 // nil: now
+	restart bool   // errMoved is wanted
 
 	mu       sync.Mutex // guards the fields below, and the parcels
 	s        *split     // nil when the batch is the caller's again
@@ -45,7 +46,7 @@ type missed struct {
 
 // ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
 // another view is, or may soon be, a better one.
-func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, restart bool) error {
+func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written *int64, restart bool) error {
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
 	defer s.release()
@@ -54,7 +55,7 @@ func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, resta
 		return err
 	}
 	s.address(len(v.Members), v.Self)
-	sh := &shipment{w: w, v: v, c: w.Consistency(), restart: restart, s: s, failures: map[int]error{}, decided: make(chan struct{})}
+	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, failures: map[int]error{}, decided: make(chan struct{})}
 	defer sh.end()
 	if err := sh.begin(); err != nil {
 		return err
@@ -144,7 +145,7 @@ func (sh *shipment) send() {
 
 // deliver sends a body to a node and notes what comes of it.
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d delivery) {
-	rejected, err := l.group.post(m, d.body)
+	rejected, err := l.group.post(m, d.body, sh.written)
 	l.give(len(d.body.b))
 	if err != nil {
 		d.body.spoiled.Store(true) // the connection may not have let go of it

@@ -32,19 +32,21 @@ type group struct {
 
 // ticket is a body that somebody waits for to be stored.
 type ticket struct {
-	m     shard.Member
-	body  *body
-	until time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
-	sent  bool
-	done  chan struct{}
+	m       shard.Member
+	body    *body
+	written *int64
+	until   time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
+	sent    bool
+	done    chan struct{}
 
 	rejected []rejectedSeries // set before done is closed
 	err      error
 }
 
-// post sends a body, with others or alone, and returns what of it the node does not store.
-func (g *group) post(m shard.Member, b *body) ([]rejectedSeries, error) {
-	t := &ticket{m: m, body: b, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+// post sends a body, with others or alone, and returns what of it the node does not store. written is when a hint was written, nil for
+// what is written now.
+func (g *group) post(m shard.Member, b *body, written *int64) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, written: written, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
@@ -89,7 +91,8 @@ func (g *group) cut() []*ticket {
 	n, plain := 0, uint64(0)
 	for n < len(g.waiting) {
 		size, _ := binary.Uvarint(g.waiting[n].body.b)
-		if plain += size; n > 0 && plain > groupMost {
+		alone := g.waiting[n].written != nil || n > 0 && g.waiting[n-1].written != nil // its time is that of the request
+		if plain += size; n > 0 && (alone || plain > groupMost) {
 			break
 		}
 		g.waiting[n].sent = true
@@ -141,7 +144,7 @@ func (g *group) send(ts []*ticket) {
 	}
 	ctx, cancel := context.WithDeadline(w.ctx, ts[0].until)
 	defer cancel()
-	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, nil)
+	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, ts[0].written)
 	if err == nil {
 		err = answer.check(b.series)
 	}

@@ -20,7 +20,7 @@ import (
 // writePath is where a node takes writes from others.
 const writePath = "/peer/v1/write"
 
-// headerWritten says when a hint was written, Unix ms: what was deleted later must not come back.
+// headerWritten says when a hint, or what is sent on of one, was written, Unix ms: what was deleted later must not come back.
 const headerWritten = "X-Minitrue-Written"
 
 var (
@@ -82,7 +82,7 @@ var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Conte
 // maxAnswer bounds the answer to a write, which has some bytes for each rejected series.
 const maxAnswer = 32 << 20
 
-// post sends a write to a node. written is set for a hint.
+// post sends a write to a node. written is set for what was written before: a hint, or what is sent on of one.
 func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, written *int64) (answer writeAnswer, err error) {
 	header := writeHeader
 	if written != nil {

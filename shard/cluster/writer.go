@@ -150,12 +150,17 @@ func (w *Writer) awaitRing(ctx context.Context, old uint64) error {
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
+	return w.append(ctx, b, nil)
+}
+
+// append is Append of what was written at a time (Unix ms) before: other nodes leave out what they know to be deleted since. nil: it is now.
+func (w *Writer) append(ctx context.Context, b *series.Batch, written *int64) error {
 	for again := false; ; again = true {
 		v := w.members.View()
 		if v.Alone() {
 			return w.local.Append(ctx, b)
 		}
-		err := w.ship(ctx, v, b, !again)
+		err := w.ship(ctx, v, b, written, !again)
 		if errors.Is(err, errMoved) && !again {
 			w.m.restarts.Inc()
 			if err := w.awaitRing(ctx, v.Ring.Epoch()); err != nil {

@@ -156,7 +156,7 @@ func (w *Writer) rewrite(ctx context.Context, h hint.Hint) error {
 		return nil
 	}
 	defer release()
-	store := func() error { return w.Append(ctx, b) }
+	store := func() error { return w.append(ctx, b, &h.Time) }
 	if w.o.Deleted == nil {
 		return store()
 	}

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,5 +146,45 @@ func TestResend(t *testing.T) {
 				t.Errorf("%v are counted as dropped", got)
 			}
 		})
+	}
+}
+
+// What is sent on for others carries the time at which it was written, as hints do, and so does what is kept of it once more: a delete that this
+// node has not heard of yet must not be undone.
+func TestMovedHintsKeepTheirTime(t *testing.T) {
+	w := newWriteWorld(t, 3, 3, WriterOptions{Decode: decodeProto})
+	b := simple(20)
+	body := divide(t, &split{}, b, w.writer.routesOf(mustRing(t, 1, 1)), 1)[0][0].body
+	w.ring(t, 3, threeActive, []int{1})
+	var mu sync.Mutex // guards times
+	var times []string
+	w.nodes[2].before = func(rw http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		times = append(times, r.Header.Get(headerWritten))
+		return len(times) == 1 && refuse(http.StatusConflict)(rw, r) // the hint itself
+	}
+	heard := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(times)
+	}
+	if err := w.writer.resend(context.Background(), "n2", hint.Hint{Time: 42, Body: body.b}); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if got := heard(); !slices.Equal(got, []string{"42", "42"}) {
+		t.Errorf("the hint and what is sent on of it were written at %q", got)
+	}
+	again := w.hints.of("n1")
+	if len(again) == 0 || slices.ContainsFunc(again, func(h hint.Hint) bool { return h.Time != 42 }) {
+		t.Errorf("%d are kept for the node that is down, the first %+v", len(again), again[:min(1, len(again))])
+	}
+	if err := w.writer.Append(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if got := heard(); len(got) != 3 || got[2] != "" {
+		t.Errorf("an ordinary write was written at %q", got)
 	}
 }

@@ -19,7 +19,7 @@ var strangers = []struct{ has, reason, means string }{
 	{errForeign.Error(), "cluster", "a node of another cluster calls"},
 }
 
-// bridge takes memberlist's log into that of the node. What strangers do is said in plain words, at most once a minute, and
+// bridge takes memberlist's log into that of the node. What strangers do is said in plain words, each once a minute at most, and
 // counted; the rest is for those who look for faults in memberlist.
 func bridge(to *slog.Logger, m *metrics) *log.Logger {
 	return log.New(&bridgeWriter{to: to, metrics: m, said: map[string]time.Time{}}, "", 0)
@@ -30,7 +30,7 @@ type bridgeWriter struct {
 	metrics *metrics
 
 	mu   sync.Mutex           // guards said
-	said map[string]time.Time // by reason
+	said map[string]time.Time // by what was said
 }
 
 func (w *bridgeWriter) Write(b []byte) (int, error) {
@@ -43,7 +43,7 @@ func (w *bridgeWriter) Write(b []byte) (int, error) {
 		for _, s := range strangers {
 			if strings.Contains(rest, s.has) {
 				w.metrics.refused.WithLabelValues(s.reason).Inc()
-				if w.first(s.reason) {
+				if w.first(s.means) {
 					w.to.Warn(s.means, "reason", s.reason, "err", rest)
 				}
 				return len(b), nil
@@ -54,14 +54,14 @@ func (w *bridgeWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// first says whether a reason was not given in the last minute.
-func (w *bridgeWriter) first(reason string) bool {
+// first says whether something was not said in the last minute.
+func (w *bridgeWriter) first(what string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	if now.Sub(w.said[reason]) < time.Minute {
+	if now.Sub(w.said[what]) < time.Minute {
 		return false
 	}
-	w.said[reason] = now
+	w.said[what] = now
 	return true
 }
