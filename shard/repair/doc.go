@@ -28,9 +28,9 @@
 //
 // # Changes of the ring
 //
-// A node that gains partitions copies them by the same walk from every owner that it reaches, at least from so many that each
-// acknowledged write is among them; a kill in the middle costs nothing but looking again. A copy counts when it was
-// begun after all nodes knew the new ring and the writes by the old one were over. When all that gain have copied, the change
-// is finished. A node that has lost partitions asks their owners to take from it what they lack, and lets its own copy go when each of them
-// has; a node that leaves does so before it is gone.
+// A node that gains partitions copies them by the same walk: first from one owner of each, then, begun after all nodes knew the new ring and
+// the writes by the old one were over, once from so many owners that each acknowledged write is among what they have. They need not agree
+// in the end, since whatever is written later goes to it as well; a kill in the middle costs nothing but looking again. When all that
+// gain have copied, the change is finished. A node that has lost partitions asks their owners to take from it what they lack, and lets its
+// own copy go when each of them has; a node that leaves does so before it is gone.
 package repair

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +31,7 @@ type Repairer struct {
 	queue   *queue
 	round   chan struct{} // signals that a round may be due
 	step    chan struct{} // signals that a change may go on
+	copies  atomic.Int32  // copies from a peer that are under way
 
 	rounds   sync.Mutex   // held during Round
 	steps    sync.Mutex   // held during Step
@@ -137,6 +139,9 @@ func (r *Repairer) nextPeer() (_ shard.Member, pause time.Duration) {
 	return v.Members[best], 0
 }
 
+// copyingPause is how much rarer rounds are while this node copies: both read and count the same windows, and the change is to end.
+const copyingPause = 6
+
 // told plans the next round with a peer and logs what is new about it.
 func (r *Repairer) told(m shard.Member, err error) {
 	now, text := r.now(), ""
@@ -146,7 +151,10 @@ func (r *Repairer) told(m shard.Member, err error) {
 	r.mu.Lock()
 	s := r.state(m.ID)
 	pause := r.o.Interval
-	if s.soon {
+	switch {
+	case r.copies.Load() > 0:
+		pause *= copyingPause
+	case s.soon:
 		pause /= 4
 	}
 	s.due = now + int64(float64(pause.Milliseconds())*(0.8+0.4*rand.Float64())) // nodes that start together do not stay in step
