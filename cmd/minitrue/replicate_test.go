@@ -142,6 +142,13 @@ func TestReplicateKill(t *testing.T) {
 		wg.Go(func() { w.run(ctx) })
 	}
 	untilScalar(t, b.url, `count(count_over_time(sequence[2h]))`, func(v float64) bool { return v == 2 })
+	proc.Until(t, "the load has begun", func() error {
+		taken, err := a.metric("minitrue_ingest_samples_total", "door=remote_write")
+		if err == nil && taken < 10_000 { // more than its connections have under way
+			err = fmt.Errorf("%v samples came", taken)
+		}
+		return err
+	})
 	for i := range kills(t) {
 		time.Sleep(time.Duration(rand.Int64N(int64(800 * time.Millisecond)))) // any moment
 		a.Kill(t)
