@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,7 +71,14 @@ func TestScatteredAggregations(t *testing.T) {
 			if row.observer {
 				c.observe(t, 0)
 			}
-			got := c.wantAsOne(t, r, c.fill(t, r, row.loss), 60)
+			whole := c.fill(t, r, row.loss)
+			got := c.wantAsOne(t, r, whole, 60)
+			lacks := func() bool { return slices.ContainsFunc(row.want, func(o string) bool { return got[o] == 0 }) }
+			for more := 0; lacks() && more < 20; more++ { // which questions can be pushed is left to chance, and to who answers first
+				for o, n := range c.wantAsOne(t, r, whole, 30) {
+					got[o] += n
+				}
+			}
 			if row.want == nil && len(got) > 0 {
 				t.Errorf("the outcomes are %v", got)
 			}
