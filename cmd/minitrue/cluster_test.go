@@ -176,7 +176,11 @@ func TestClusterOneNodeDown(t *testing.T) {
 func TestClusterGrowsAndShrinks(t *testing.T) {
 	t.Parallel()
 	nodes, seeds := startCluster(t, 3)
-	tr := startTraffic(t, nodes, 20_000, 0, nodes[0].url)
+	rate, pause := 20_000.0, time.Duration(0) // as fast as it goes
+	if testing.Short() {                      // and so that the race detector leaves time for both
+		rate, pause = 2_000, 50*time.Millisecond
+	}
+	tr := startTraffic(t, nodes, rate, pause, nodes[0].url)
 	fourth, _ := newMember(t, "n4", seeds)
 	fourth.start(t)
 	nodes = append(nodes, fourth)
