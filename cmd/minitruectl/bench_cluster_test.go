@@ -21,7 +21,7 @@ func TestBenchCluster(t *testing.T) {
 	})
 	exe := b.Build(t, "", "github.com/minitrue/minitrue/cmd/minitrue", proc.Race()...)
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "report.json")
-	out, err := run(t, "bench", "cluster", "--minitrue", exe, "--dir", dir, "--json", file, "--series", "2000", "--samples", "20000",
+	out, err := run(t, "bench", "cluster", "--minitrue", exe, "--dir", dir, "--json", file, "--series", "2000", "--samples", "400000",
 		"--week", "2m", "--rate", "1000", "--away", "3s", "--idle", "1s", "--patience", "1ms")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

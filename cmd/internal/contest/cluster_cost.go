@@ -2,6 +2,7 @@ package contest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -54,6 +55,9 @@ func (t *trial) costOf(ctx context.Context, size, copies int) (float64, error) {
 	after, err := t.cpu()
 	if err != nil {
 		return 0, err
+	}
+	if after == before {
+		return 0, errors.New("the load is too small: it took no processor time that could be seen")
 	}
 	perCopy := (after - before).Seconds() / float64(r.Samples*int64(copies)) * 1e6
 	t.logf("%d nodes: %.3f s of CPU a million copies, %.0f samples a second", size, perCopy, r.SamplesPerSecond)
