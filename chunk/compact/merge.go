@@ -102,7 +102,7 @@ type merger struct {
 	out  []chunk.Chunk
 	read int // bytes since the last forget
 	duty float64
-	work time.Time // when it began to work, after a rest
+	pace Pace
 }
 
 // sourced is a chunk and the number of the input it is from.
@@ -116,7 +116,6 @@ func (m *merger) run(ctx context.Context) error {
 	for i := range m.ins {
 		m.load(&m.ins[i])
 	}
-	m.work = time.Now()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -136,25 +135,8 @@ func (m *merger) run(ctx context.Context) error {
 		if m.read > forgetEvery {
 			m.forget()
 		}
-		if m.duty < 1 {
-			m.rest(ctx)
-		}
+		m.pace.Rest(ctx, m.duty)
 	}
-}
-
-// rest waits so long that the work before it was duty's part of the time.
-func (m *merger) rest(ctx context.Context) {
-	worked := time.Since(m.work)
-	if worked < 10*time.Millisecond {
-		return
-	}
-	t := time.NewTimer(time.Duration(float64(worked) * (1 - m.duty) / m.duty))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-	m.work = time.Now()
 }
 
 func (m *merger) load(in *input) {

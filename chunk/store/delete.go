@@ -63,8 +63,7 @@ func (s *Store) deleteOnce(ctx context.Context, id string, mint, maxt int64, ms 
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
-	s.flushMu.Lock() // no block is made of samples from before that does not know of the tombstone
-	defer s.flushMu.Unlock()
+	defer s.lockFlush()()       // no block is made of samples from before that does not know of the tombstone
 	if id != "" && s.done(id) { // flushMu: nobody else is doing it
 		return 0, nil
 	}

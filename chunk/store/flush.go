@@ -12,6 +12,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/compact"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -74,7 +75,7 @@ func (s *Store) runFlush(ctx context.Context) error {
 			s.o.Logger.Error("the memtable could not be frozen", "err", err)
 			continue
 		}
-		err := s.flushAll(ctx)
+		err := s.flushInTime(ctx)
 		s.stick(err != nil)
 		if err != nil && ctx.Err() == nil {
 			s.m.flushErrors.Inc()
@@ -152,11 +153,42 @@ func (s *Store) Flush(ctx context.Context) error {
 	return s.flushAll(ctx)
 }
 
-// flushAll flushes the frozen memtables, oldest first.
+// flushAll flushes the frozen memtables, oldest first, for one who waits for it.
 func (s *Store) flushAll(ctx context.Context) error {
+	defer s.lockFlush()()
+	return s.flushFrozen(ctx)
+}
+
+// flushInTime flushes them so that it is over long before memory is full again.
+func (s *Store) flushInTime(ctx context.Context) error {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
 	return s.flushFrozen(ctx)
+}
+
+// lockFlush takes flushMu and makes haste, also of a flush that is under way, until the returned function is called.
+func (s *Store) lockFlush() (unlock func()) {
+	s.haste.Add(1)
+	s.flushMu.Lock()
+	return func() {
+		s.flushMu.Unlock()
+		s.haste.Add(-1)
+	}
+}
+
+// hasteAt is how full, as a part, the active memtable is when flushing the one before takes all the time that it can get.
+const hasteAt = 0.125
+
+// flushDuty is the part of its time that a flush works: the least where little is written, for it has hours then, and more and more as the active
+// memtable fills up. Replicas get the same writes, and their memtables are full at the same moment.
+func (s *Store) flushDuty() float64 {
+	if s.haste.Load() > 0 {
+		return 1
+	}
+	s.gate.RLock()
+	filled := float64(s.active.Bytes()) / float64(s.o.MemtableBytes)
+	s.gate.RUnlock()
+	return min(1, s.o.FlushDuty+(1-s.o.FlushDuty)*filled/hasteAt)
 }
 
 // flushFrozen is flushAll for one who holds flushMu.
@@ -273,9 +305,13 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
+	pace := compact.Pace{Wait: s.o.rest}
 	for i, ref := range t.registry.Sorted() {
-		if i%4096 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
+		if i%64 == 0 {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			pace.Rest(ctx, s.flushDuty())
 		}
 		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
 			return nil, err

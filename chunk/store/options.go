@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -20,6 +21,7 @@ type Options struct {
 	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 80 MiB
 	CacheBytes    int64         // of what blocks have decompressed; 0 means 64 MiB
 	CompactDuty   float64       // the part of one core that merging may take; 0 means 0.5
+	FlushDuty     float64       // the part of its time that writing out a memtable works where little is written; 0 means 0.25
 	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
 	Retention     time.Duration // how long samples are kept; 0 means for ever
 	RetentionSize int64         // bytes of blocks that are kept; 0 means all
@@ -33,6 +35,8 @@ type Options struct {
 	Now        func() time.Time      // nil means time.Now
 	Logger     *slog.Logger          // nil means none
 	Registerer prometheus.Registerer // nil means that metrics are not shown
+
+	rest func(ctx context.Context, d time.Duration) // of a flush; for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -47,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CompactDuty == 0 {
 		o.CompactDuty = 0.5
+	}
+	if o.FlushDuty == 0 {
+		o.FlushDuty = 0.25
 	}
 	if o.FlushAge == 0 {
 		o.FlushAge = 2 * time.Hour

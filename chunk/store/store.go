@@ -54,6 +54,7 @@ type Store struct {
 	merge   chan struct{} // a signal that blocks have changed
 	room    *sync.Cond    // on viewMu: a frozen memtable has gone
 	flushMu sync.Mutex    // one flush at a time
+	haste   atomic.Int32  // somebody waits for a flush
 
 	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu
 	damageMu  sync.Mutex                 // one at a time sees to a damaged block; after compactMu, before tombMu; guards aside

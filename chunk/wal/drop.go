@@ -14,20 +14,22 @@ import (
 // not leave some, since their records refer to those before.
 const DropFile = "dropped"
 
-// Drop removes all segments below number n.
+// Drop removes all segments below number n. Others append meanwhile: large files take a disk a while.
 func (w *WAL) Drop(n uint64) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.first >= n {
+	w.drop.Lock()
+	defer w.drop.Unlock()
+	first := w.first.Load()
+	if first >= n {
 		return nil
 	}
 	if err := disk.WriteFile(w.o.FS, filepath.Join(w.dir, DropFile), []byte(dropLine(n))); err != nil {
 		return fmt.Errorf("drop log segments: %w", err)
 	}
-	for ; w.first < n; w.first++ {
-		if err := w.o.FS.Remove(w.path(w.first)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for ; first < n; first++ {
+		if err := w.o.FS.Remove(w.path(first)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("drop log segment: %w", err)
 		}
+		w.first.Store(first + 1)
 	}
 	return w.o.FS.SyncDir(w.dir)
 }

@@ -119,9 +119,6 @@ func (w *WAL) Rotate() (uint64, error) {
 // Size is how many bytes the log has on disk, about: full segments and what is in the open one.
 func (w *WAL) Size() int64 {
 	w.commit.Lock()
-	number, offset := w.number, w.offset
-	w.commit.Unlock()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return int64(number-w.first)*w.o.SegmentSize + offset
+	defer w.commit.Unlock()
+	return int64(w.number-w.first.Load())*w.o.SegmentSize + w.offset
 }

@@ -43,16 +43,18 @@ type Position uint64
 
 // WAL is an open log. Its methods may be called from many goroutines.
 //
-// Lock order: commit, then mu.
+// Lock order: commit, then mu. drop is taken alone.
 type WAL struct {
 	dir string
 	o   Options
 	m   metrics
 
-	mu      sync.Mutex // guards pending, last and first
+	mu      sync.Mutex // guards pending and last
 	pending []byte     // a place for a Commit, and frames that are not written yet
 	last    Position   // of the last appended record
-	first   uint64     // the oldest segment
+
+	drop  sync.Mutex    // held during Drop, which changes first
+	first atomic.Uint64 // the oldest segment
 
 	commit  sync.Mutex // held while writing; guards the fields below
 	spare   []byte     // the buffer that pending will swap with
@@ -104,9 +106,9 @@ func Open(dir string, o Options, replay func(segment uint64, typ Type, rec []byt
 		}
 		w.number = n
 	}
-	w.first = w.number + 1
+	w.first.Store(w.number + 1)
 	if len(ns) > 0 {
-		w.first = ns[0]
+		w.first.Store(ns[0])
 	}
 	if err := w.open(w.number + 1); err != nil {
 		return nil, err
