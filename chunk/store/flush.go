@@ -177,7 +177,7 @@ func (s *Store) lockFlush() (unlock func()) {
 }
 
 // hasteAt is how full, as a part, the active memtable is when flushing the one before takes all the time that it can get.
-const hasteAt = 0.125
+const hasteAt = 0.25
 
 // flushDuty is the part of its time that a flush works: the least where little is written, for it has hours then, and more and more as the active
 // memtable fills up. Replicas get the same writes, and their memtables are full at the same moment.

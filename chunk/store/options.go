@@ -21,7 +21,7 @@ type Options struct {
 	MemtableBytes int64         // chunks in memory that make a memtable full; 0 means 80 MiB
 	CacheBytes    int64         // of what blocks have decompressed; 0 means 64 MiB
 	CompactDuty   float64       // the part of one core that merging may take; 0 means 0.5
-	FlushDuty     float64       // the part of its time that writing out a memtable works where little is written; 0 means 0.25
+	FlushDuty     float64       // the part of its time that writing out a memtable works where little is written; 0 means 0.1
 	FlushAge      time.Duration // how old a memtable gets; 0 means 2 h
 	Retention     time.Duration // how long samples are kept; 0 means for ever
 	RetentionSize int64         // bytes of blocks that are kept; 0 means all
@@ -53,7 +53,7 @@ func (o Options) withDefaults() Options {
 		o.CompactDuty = 0.5
 	}
 	if o.FlushDuty == 0 {
-		o.FlushDuty = 0.25
+		o.FlushDuty = 0.1
 	}
 	if o.FlushAge == 0 {
 		o.FlushAge = 2 * time.Hour
