@@ -14,6 +14,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/shard"
 )
 
@@ -93,16 +94,16 @@ type merger struct {
 	deleted    func(*block.Block, uint32) []chunk.Interval
 	keep       *shard.Set
 
-	ins  []input
-	sb   labels.ScratchBuilder
-	rows []block.Row
-	from []sourced     // chunks of the current series
-	in   []chunk.Chunk // the same, for cut
-	cut  chunk.Rewriter
-	out  []chunk.Chunk
-	read int // bytes since the last forget
-	duty float64
-	pace Pace
+	ins   []input
+	sb    labels.ScratchBuilder
+	rows  []block.Row
+	from  []sourced     // chunks of the current series
+	in    []chunk.Chunk // the same, for cut
+	cut   chunk.Rewriter
+	out   []chunk.Chunk
+	read  int // bytes since the last forget
+	duty  float64
+	cycle duty.Cycle
 }
 
 // sourced is a chunk and the number of the input it is from.
@@ -135,7 +136,7 @@ func (m *merger) run(ctx context.Context) error {
 		if m.read > forgetEvery {
 			m.forget()
 		}
-		m.pace.Rest(ctx, m.duty)
+		m.cycle.Rest(ctx, m.duty)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/shard"
 )
 
 // piece is 64 bytes, a cache line: seven words, and the number of the piece that follows.
@@ -69,7 +71,10 @@ func (r *Registry) postings(dst []Ref, p *pair) []Ref {
 
 // Select returns the series that all matchers select, ascending. As in PromQL, a
 // label that a series does not have is empty.
-func (r *Registry) Select(ms ...*labels.Matcher) []Ref {
+func (r *Registry) Select(ms ...*labels.Matcher) []Ref { return r.SelectWithin(nil, ms...) }
+
+// SelectWithin is Select of the series in some partitions; nil means all.
+func (r *Registry) SelectWithin(only *shard.Set, ms ...*labels.Matcher) []Ref {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	tests := make([]test, len(ms))
@@ -81,9 +86,18 @@ func (r *Registry) Select(ms ...*labels.Matcher) []Ref {
 		}
 	}
 	var refs []Ref
-	if best < 0 {
+	few := only != nil // that are in the partitions, about, so that it pays to begin with these
+	if few && best >= 0 {
+		few = len(r.refs)/shard.Partitions*only.Len() < tests[best].count
+	}
+	switch {
+	case few:
+		refs = r.within(only)
+		slices.Sort(refs)
+		only = nil
+	case best < 0:
 		refs = slices.Clone(r.refs)
-	} else {
+	default:
 		for _, p := range tests[best].pairs {
 			refs = r.postings(refs, r.pairs.at(p))
 		}
@@ -92,12 +106,12 @@ func (r *Registry) Select(ms ...*labels.Matcher) []Ref {
 		}
 		tests = slices.Delete(tests, best, best+1)
 	}
-	if len(tests) == 0 {
+	if len(tests) == 0 && only == nil {
 		return refs
 	}
 	kept := refs[:0]
 	for _, ref := range refs {
-		if r.passes(ref, tests) {
+		if (only == nil || only.Has(r.Partition(ref))) && r.passes(ref, tests) {
 			kept = append(kept, ref)
 		}
 	}

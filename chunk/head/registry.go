@@ -233,9 +233,13 @@ func (r *Registry) ID(ref Ref) series.ID { return r.series.at(uint32(ref)).id }
 func (r *Registry) Partition(ref Ref) uint16 { return r.series.at(uint32(ref)).partition }
 
 // Within returns the series that are in partitions of a set.
-func (r *Registry) Within(set *shard.Set) (refs []Ref) {
+func (r *Registry) Within(set *shard.Set) []Ref {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.within(set)
+}
+
+func (r *Registry) within(set *shard.Set) (refs []Ref) {
 	for p := range set.Partitions() {
 		for ref := r.newest[p]; ref != 0; ref = *r.older.at(uint32(ref)) {
 			refs = append(refs, ref)

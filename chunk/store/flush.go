@@ -12,7 +12,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
-	"github.com/minitrue/minitrue/chunk/compact"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -305,13 +305,13 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
-	pace := compact.Pace{Wait: s.o.rest}
+	cycle := duty.Cycle{Wait: s.o.rest}
 	for i, ref := range t.registry.Sorted() {
-		if i%64 == 0 {
+		if i%8 == 0 {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			pace.Rest(ctx, s.flushDuty())
+			cycle.Rest(ctx, s.flushDuty())
 		}
 		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
 			return nil, err

@@ -109,10 +109,7 @@ func (v *view) findInMemory(only *shard.Set, ms []*labels.Matcher) (hits []hit) 
 				seen[hits[j].id] = true
 			}
 		}
-		for _, ref := range r.Select(ms...) {
-			if only != nil && !only.Has(r.Partition(ref)) {
-				continue
-			}
+		for _, ref := range r.SelectWithin(only, ms...) {
 			id := r.ID(ref)
 			if seen[id] || !slices.ContainsFunc(v.tables, func(t *table) bool { return t.registry == r && t.Has(ref) }) {
 				continue
