@@ -177,7 +177,7 @@ func (m *Memtable) add(e *entry, ref Ref, t int64, v float64) {
 			m.registry.doubt(ref, t)
 		}
 		return
-	case e.count == chunk.MaxSamples, e.count > 0 && chunk.Window(t) != chunk.Window(e.t):
+	case e.count >= longest(ref), e.count > 0 && chunk.Window(t) != chunk.Window(e.t):
 		m.close(e)
 	}
 	if e.count == 0 {
@@ -186,6 +186,10 @@ func (m *Memtable) add(e *entry, ref Ref, t int64, v float64) {
 	m.append(e, t, v)
 	m.registry.sum(ref, t, v)
 }
+
+// longest is how many samples the chunks of a series have. Series that are scraped together began together, and closing a chunk takes a while: when
+// thousands close theirs in one batch, its writer waits for all of them.
+func longest(ref Ref) uint16 { return chunk.MaxSamples - uint16(ref)%32 }
 
 // latePiece is how late samples lie in a piece: three, as time and value.
 const latePiece = 3

@@ -67,7 +67,7 @@ func (h *ReadHandlers) Register(s *peer.Server) {
 		s.HandleCurrent(pathEvaluate, h.handler(h.owned, h.evaluate))
 	}
 	// Whoever repairs takes what there is, from owners and others; and metadata is everywhere.
-	s.Handle(pathFetch, h.handler(nil, h.scan))
+	s.Handle(pathFetch, h.handler(nil, h.fetch))
 	s.Handle(pathMetadata, h.handler(nil, h.metadata))
 }
 

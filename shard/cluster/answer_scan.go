@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
@@ -17,6 +18,19 @@ func (h *ReadHandlers) scan(ctx context.Context, w *answerWriter, q *request) er
 	if q.names {
 		return h.seriesNames(ctx, w, q)
 	}
+	return h.send(ctx, w, q, 1)
+}
+
+// fetchDuty is the part of its time that answering one who repairs works: nobody waits for it.
+const fetchDuty = 0.25
+
+// fetch is scan for one who repairs.
+func (h *ReadHandlers) fetch(ctx context.Context, w *answerWriter, q *request) error {
+	return h.send(ctx, w, q, fetchDuty)
+}
+
+// send sends series and what they have in the range, working a part of the time.
+func (h *ReadHandlers) send(ctx context.Context, w *answerWriter, q *request, part float64) error {
 	sel, err := h.local.Scan(series.AllowResolution(ctx, q.resolution), q.mint, q.maxt, q.matchers()...)
 	if err != nil {
 		return err
@@ -29,7 +43,9 @@ func (h *ReadHandlers) scan(ctx context.Context, w *answerWriter, q *request) er
 	w.flush()
 	r := selectionReader{sel: sel, q: q}
 	wanted := idSet(q.ids)
+	var cycle duty.Cycle
 	for i := range sel.Len() {
+		cycle.Rest(ctx, part)
 		if err := ctx.Err(); err != nil {
 			return err
 		}

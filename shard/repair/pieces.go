@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -9,12 +10,16 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
 
 // maxReads is how many windows are read at once for pieces: it is the one answer that costs reading samples.
 const maxReads = 2
+
+// piecesDuty is the part of its time that reading them works: nobody waits for it but another node, and that not for long.
+const piecesDuty = 0.5
 
 // everything matches every series: they all have a name.
 var everything = labels.MustNewMatcher(labels.MatchNotEqual, model.MetricNameLabel, "")
@@ -43,7 +48,9 @@ func (r *Repairer) pieces(ctx context.Context, q Question) ([]Piece, error) {
 		d   chunk.Digester
 		key []byte
 	)
+	cycle := duty.Cycle{Now: r.o.Now, Wait: r.rest}
 	for set.Next() {
+		cycle.Rest(ctx, piecesDuty)
 		s := set.At()
 		key = series.AppendKey(key[:0], s.Labels())
 		id := series.HashKey(key)
@@ -66,6 +73,9 @@ func (r *Repairer) pieces(ctx context.Context, q Question) ([]Piece, error) {
 	}
 	return out, set.Err()
 }
+
+// rest is wait for one who looks at the context itself.
+func (r *Repairer) rest(ctx context.Context, d time.Duration) { _ = r.wait(ctx, d) }
 
 // sampleDigest is the low half of the digest of the sample at which an iterator stands; the low half of a sum is the sum of the low halves.
 func sampleDigest(d *chunk.Digester, id series.ID, t int64, vt chunkenc.ValueType, it chunkenc.Iterator) uint64 {
