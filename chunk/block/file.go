@@ -15,8 +15,13 @@ type output struct {
 	w    *bufio.Writer
 	hash *xxhash.Digest
 	n    int64 // bytes written
+	safe int64 // of these, synced
 	err  error
 }
+
+// syncEvery is how many bytes are written before they are synced. A disk that gets tens of megabytes at once, when the block is finished or the operating
+// system thinks of it, makes the log wait for them.
+const syncEvery = 2 << 20
 
 func newOutput(f disk.File) *output {
 	return &output{f: f, w: bufio.NewWriterSize(f, 256<<10), hash: xxhash.New()}
@@ -28,17 +33,23 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	_, _ = o.hash.Write(p) // never fails
 	o.n += int64(len(p))
-	_, o.err = o.w.Write(p)
+	if _, o.err = o.w.Write(p); o.err == nil && o.n-o.safe >= syncEvery {
+		o.sync()
+	}
 	return len(p), o.err
+}
+
+func (o *output) sync() {
+	if o.err = o.w.Flush(); o.err == nil {
+		o.err = o.f.Sync()
+	}
+	o.safe = o.n
 }
 
 // finish makes the file durable and closes it.
 func (o *output) finish() (FileMeta, error) {
 	if o.err == nil {
-		o.err = o.w.Flush()
-	}
-	if o.err == nil {
-		o.err = o.f.Sync()
+		o.sync()
 	}
 	err := o.f.Close()
 	o.f = nil

@@ -15,7 +15,7 @@ import (
 
 // What a batch of Fetch holds at most, or a little more.
 const (
-	fetchSamples    = 8192
+	fetchSamples    = 32768
 	fetchHistograms = 256
 )
 
