@@ -19,13 +19,28 @@ import (
 // the log cannot be written, [series.ErrOverload] when memory is full and the disk does
 // not keep up.
 func (s *Store) Append(ctx context.Context, b *series.Batch) error {
+	p, err := s.begin(ctx, b)
+	if err != nil {
+		return err
+	}
+	return s.await(p)
+}
+
+// begun is what is in memory, and has a place in the log.
+type begun struct {
+	pos     wal.Position // 0 when there was nothing to log
+	samples int
+}
+
+// begin is Append without waiting for the log.
+func (s *Store) begin(ctx context.Context, b *series.Batch) (begun, error) {
 	if s.broken.Load() {
 		if err := s.mend(); err != nil {
-			return err
+			return begun{}, err
 		}
 	}
 	if err := s.awaitRoom(ctx); err != nil {
-		return err
+		return begun{}, err
 	}
 	w := works.Get().(*work)
 	defer works.Put(w)
@@ -37,17 +52,22 @@ func (s *Store) Append(ctx context.Context, b *series.Batch) error {
 		signal(s.full)
 	}
 	if err != nil {
-		return fmt.Errorf("append: %w", err)
+		return begun{}, fmt.Errorf("append: %w", err)
 	}
-	if pos == 0 {
+	return begun{pos, w.samples}, nil
+}
+
+// await returns when what begin has begun is durable.
+func (s *Store) await(p begun) error {
+	if p.pos == 0 {
 		return nil
 	}
-	if err := s.wal.Sync(pos); err != nil {
+	if err := s.wal.Sync(p.pos); err != nil {
 		s.broken.Store(true)
 		s.m.failed.Inc()
 		return fmt.Errorf("append: %w: %w", series.ErrUnavailable, err)
 	}
-	s.m.samples.Add(float64(w.samples))
+	s.m.samples.Add(float64(p.samples))
 	return nil
 }
 

@@ -10,18 +10,20 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // AppendMissing is Append for what another node has, much of which is here as well: it leaves out of b the float samples that memory has
 // already. They would change nothing, but each would lie there again as one that came late, which every reader merges, and make
-// the digest of its partition unknown, which is then worked out by reading.
+// the digest of its partition unknown, which is then worked out by reading. Nobody waits for it as for a write, so it rests between parts of b.
 func (s *Store) AppendMissing(ctx context.Context, b *series.Batch) error {
 	if s.broken.Load() { // what memory has may have gone with the log: Append mends that
 		return s.Append(ctx, b)
 	}
 	all := len(b.Samples)
-	if err := s.leaveOut(b); err != nil {
+	cycle := duty.Cycle{Wait: s.o.rest}
+	if err := s.leaveOut(ctx, b, &cycle); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
 	if len(b.Samples) < all && len(b.Samples)+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0 {
@@ -33,11 +35,45 @@ func (s *Store) AppendMissing(ctx context.Context, b *series.Batch) error {
 		}
 		return nil
 	}
-	return s.Append(ctx, b)
+	if len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) > 0 {
+		return s.Append(ctx, b)
+	}
+	return s.appendInParts(ctx, b, &cycle)
+}
+
+const (
+	missingDuty = 0.25 // the part of its time that AppendMissing works
+	partSamples = 512  // between two rests, or those of one series
+)
+
+// appendInParts is Append of float samples that rests between parts of the batch. All parts are synced at once.
+func (s *Store) appendInParts(ctx context.Context, b *series.Batch, cycle *duty.Cycle) error {
+	all := b.Series
+	defer func() { b.Series = all }()
+	var parts []begun
+	for rest := all; len(rest) > 0; {
+		n := 0
+		for samples := 0; n < len(rest) && samples < partSamples; n++ {
+			samples += rest[n].Count
+		}
+		b.Series, rest = rest[:n], rest[n:]
+		p, err := s.begin(ctx, b)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, p)
+		cycle.Rest(ctx, missingDuty)
+	}
+	for _, p := range parts { // each: the log may have failed in between, and have been mended
+		if err := s.await(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // leaveOut removes from a batch the samples that memory has, and series of which nothing is left.
-func (s *Store) leaveOut(b *series.Batch) error {
+func (s *Store) leaveOut(ctx context.Context, b *series.Batch, cycle *duty.Cycle) error {
 	end := 0
 	for _, e := range b.Series {
 		if e.First < end {
@@ -50,6 +86,7 @@ func (s *Store) leaveOut(b *series.Batch) error {
 	m := missing{v: v}
 	kept := b.Samples[:0]
 	for i := range b.Series {
+		cycle.Rest(ctx, missingDuty)
 		e := &b.Series[i]
 		xs := b.Samples[e.First : e.First+e.Count]
 		here, err := m.here(series.HashKey(e.Key), xs)
