@@ -17,6 +17,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // oddValue draws values of every kind that an encoder could stumble over.
@@ -276,6 +277,14 @@ func TestSelectEqualsAModel(t *testing.T) {
 		if got := reg.Select(ms...); !slices.Equal(got, want) {
 			t.Fatalf("%v: %d series, want %d", ms, len(got), len(want))
 		}
+		parts := &shard.Set{}
+		for range 1 << r.IntN(13) {
+			parts.Add(uint16(r.IntN(shard.Partitions)))
+		}
+		want = slices.DeleteFunc(want, func(ref Ref) bool { return !parts.Has(reg.Partition(ref)) })
+		if got := reg.SelectWithin(parts, ms...); !slices.Equal(got, want) {
+			t.Fatalf("%v in %d partitions: %d series, want %d", ms, parts.Len(), len(got), len(want))
+		}
 	}
 	sorted := reg.Sorted()
 	var b labels.ScratchBuilder
@@ -292,6 +301,29 @@ func TestSelectEqualsAModel(t *testing.T) {
 	}
 	if got := reg.LabelNames(); !slices.Equal(got, []string{"__name__", "device_id", "room", "site"}) {
 		t.Fatalf("names %q", got)
+	}
+}
+
+// Series that began together do not close their chunks together.
+func TestChunksEndAtDifferentSamples(t *testing.T) {
+	reg := NewRegistry(RegistryOptions{})
+	m := NewMemtable(reg)
+	defer m.Release()
+	var refs []Ref
+	for i := range 320 {
+		refs = append(refs, register(t, reg, labels.FromStrings("__name__", fmt.Sprint("m", i)))...)
+	}
+	for step := range int64(3*chunk.MaxSamples + 1) {
+		before := m.Closed()
+		for _, ref := range refs {
+			m.AppendSample(ref, step*1000, float64(step))
+		}
+		if n := m.Closed() - before; n > int64(len(refs)/32)+1 {
+			t.Fatalf("%d of %d chunks end at sample %d", n, len(refs), step)
+		}
+	}
+	if n := m.Closed(); n < 3*int64(len(refs)) {
+		t.Fatalf("%d chunks have ended", n)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
-	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -305,7 +304,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
-	cycle := duty.Cycle{Wait: s.o.rest}
+	cycle := s.o.cycle
 	for i, ref := range t.registry.Sorted() {
 		if i%8 == 0 {
 			if ctx.Err() != nil {

@@ -22,7 +22,7 @@ func (s *Store) AppendMissing(ctx context.Context, b *series.Batch) error {
 		return s.Append(ctx, b)
 	}
 	all := len(b.Samples)
-	cycle := duty.Cycle{Wait: s.o.rest}
+	cycle := s.o.cycle
 	if err := s.leaveOut(ctx, b, &cycle); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk/compact"
 	"github.com/minitrue/minitrue/chunk/disk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
@@ -36,7 +36,7 @@ type Options struct {
 	Logger     *slog.Logger          // nil means none
 	Registerer prometheus.Registerer // nil means that metrics are not shown
 
-	rest func(ctx context.Context, d time.Duration) // of a flush; for tests
+	cycle duty.Cycle // the clock of what rests; for tests
 }
 
 func (o Options) withDefaults() Options {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/minitrue/minitrue/chunk/disk"
 )
@@ -78,5 +79,62 @@ func TestNumbersGoOnAfterDrop(t *testing.T) {
 	defer w.Close()
 	if ns, err := Segments(dir); err != nil || len(ns) != 1 || ns[0] < 7 {
 		t.Fatalf("segments %v, %v", ns, err)
+	}
+}
+
+// slow is a disk that takes its time to remove.
+type slow struct {
+	disk.FS
+	removing, removed chan struct{}
+}
+
+func (s *slow) Remove(path string) error {
+	s.removing <- struct{}{}
+	<-s.removed
+	return s.FS.Remove(path)
+}
+
+// Nobody who appends waits for old segments to go.
+func TestAppendsGoOnDuringDrop(t *testing.T) {
+	fs := &slow{disk.OS, make(chan struct{}), make(chan struct{})}
+	w, err := Open(t.TempDir(), Options{FS: fs}, func(uint64, Type, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Append(Samples, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	n, err := w.Rotate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := make(chan error, 1)
+	go func() { dropped <- w.Drop(n) }()
+	<-fs.removing
+	appended := make(chan error, 1)
+	go func() {
+		p, err := w.Append(Samples, []byte("new"))
+		if err == nil {
+			err = w.Sync(p)
+		}
+		if err == nil && w.Size() == 0 {
+			err = fmt.Errorf("the log is empty")
+		}
+		appended <- err
+	}()
+	select {
+	case err := <-appended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("an append waits for a segment to be removed")
+	}
+	close(fs.removed)
+	if err := <-dropped; err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
 	}
 }

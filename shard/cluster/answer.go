@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/shard"
 	"github.com/minitrue/minitrue/shard/peer"
 )
@@ -40,6 +41,7 @@ type ReadHandlers struct {
 	o       AnswerOptions
 	local   Source
 	members Membership
+	cycle   duty.Cycle // the clock of answers that rest; for tests
 }
 
 // NewReadHandlers returns handlers.

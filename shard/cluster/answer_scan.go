@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/minitrue/minitrue/chunk"
-	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
@@ -43,7 +42,7 @@ func (h *ReadHandlers) send(ctx context.Context, w *answerWriter, q *request, pa
 	w.flush()
 	r := selectionReader{sel: sel, q: q}
 	wanted := idSet(q.ids)
-	var cycle duty.Cycle
+	cycle := h.cycle
 	for i := range sel.Len() {
 		cycle.Rest(ctx, part)
 		if err := ctx.Err(); err != nil {
