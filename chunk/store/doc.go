@@ -20,6 +20,12 @@
 // of its series have been silent for half an hour: then it begins with a new one, in which only those are that go on. So a
 // series that is gone leaves memory with the last memtable that knew it, and is in the blocks.
 //
+// # What nobody waits for
+//
+// Flushes, merges and copies of what another node has rest between short slices of work (package duty). A flush has as long as the next memtable
+// takes to fill up: it begins with a tenth of its time, takes more the fuller memory is, and all of it when that is a quarter full or somebody waits. Replicas
+// get the same writes, so that their memtables are full at the same moment.
+//
 // # Deleting
 //
 // A delete is a line in tombstones.json, synced before it is answered. Queries leave out what it hides, of blocks

@@ -14,9 +14,6 @@ import (
 // scan answers with the series that match and what they have in the range: all chunks, or with a cut the statistics of what is before it and the
 // chunks after it, or only labels.
 func (h *ReadHandlers) scan(ctx context.Context, w *answerWriter, q *request) error {
-	if q.names {
-		return h.seriesNames(ctx, w, q)
-	}
 	return h.send(ctx, w, q, 1)
 }
 
@@ -30,6 +27,9 @@ func (h *ReadHandlers) fetch(ctx context.Context, w *answerWriter, q *request) e
 
 // send sends series and what they have in the range, working a part of the time.
 func (h *ReadHandlers) send(ctx context.Context, w *answerWriter, q *request, part float64) error {
+	if q.names {
+		return h.seriesNames(ctx, w, q)
+	}
 	sel, err := h.local.Scan(series.AllowResolution(ctx, q.resolution), q.mint, q.maxt, q.matchers()...)
 	if err != nil {
 		return err

@@ -170,6 +170,28 @@ func (c *trio) mustEqual(es []*entry, nodes ...int) {
 	}
 }
 
+// Reading for pieces rests half of the time.
+func TestPiecesRest(t *testing.T) {
+	c := newTrio(t, 2, shard.Active, shard.Active)
+	c.fill(sensors(20), start, start+shard.WindowMillis/8, 0)
+	rep := c.nodes[0].rep
+	now, rests := time.UnixMilli(c.clock), 0
+	rep.o.Now = func() time.Time { now = now.Add(time.Millisecond); return now }
+	rep.wait = func(_ context.Context, d time.Duration) error {
+		if rests++; d != time.Millisecond {
+			t.Errorf("after a millisecond of work it rests for %v", d)
+		}
+		return nil
+	}
+	a, err := rep.Answer(t.Context(), Question{Kind: Pieces, Parts: shard.All(), Mint: start, Cut: start, Maxt: start + shard.WindowMillis})
+	if err != nil || len(a.Pieces) != maxPieces || a.Pieces[0].Samples != 40 {
+		t.Fatalf("%v, %v", a, err)
+	}
+	if rests != 19 {
+		t.Errorf("it has rested %d times", rests)
+	}
+}
+
 func TestOutageCostsWhatIsMissing(t *testing.T) {
 	rows := []struct {
 		name         string
