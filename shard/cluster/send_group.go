@@ -35,6 +35,7 @@ type ticket struct {
 	m       shard.Member
 	body    *body
 	written *int64
+	alone   bool      // it goes with no other
 	until   time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
 	sent    bool
 	done    chan struct{}
@@ -44,9 +45,9 @@ type ticket struct {
 }
 
 // post sends a body, with others or alone, and returns what of it the node does not store. written is when a hint was written, nil for
-// what is written now.
-func (g *group) post(m shard.Member, b *body, written *int64) ([]rejectedSeries, error) {
-	t := &ticket{m: m, body: b, written: written, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+// what is written now. errUnknown means that the body, or one that it went with, has a brief with series that the node does not know.
+func (g *group) post(m shard.Member, b *body, written *int64, alone bool) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, written: written, alone: alone || written != nil, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
@@ -90,9 +91,10 @@ func (g *group) start(now bool) {
 func (g *group) cut() []*ticket {
 	n, plain := 0, uint64(0)
 	for n < len(g.waiting) {
-		size, _ := binary.Uvarint(g.waiting[n].body.b)
-		alone := g.waiting[n].written != nil || n > 0 && g.waiting[n-1].written != nil // its time is that of the request
-		if plain += size; n > 0 && (alone || plain > groupMost) {
+		b := g.waiting[n].body
+		size, _ := binary.Uvarint(b.b[b.brief:])
+		alone := g.waiting[n].alone || n > 0 && g.waiting[n-1].alone // the time of what was written before is that of the request
+		if plain += size + uint64(b.brief); n > 0 && (alone || plain > groupMost) {
 			break
 		}
 		g.waiting[n].sent = true
@@ -144,10 +146,11 @@ func (g *group) send(ts []*ticket) {
 	}
 	ctx, cancel := context.WithDeadline(w.ctx, ts[0].until)
 	defer cancel()
-	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, ts[0].written)
+	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, b.brief, ts[0].written)
 	if err == nil {
 		err = answer.check(b.series)
 	}
+	g.l.learn(b, &answer, err)
 	rejected, first := answer.Rejected, 0
 	for _, t := range ts {
 		t.err = err
@@ -167,21 +170,28 @@ func (g *group) send(ts []*ticket) {
 	}
 }
 
-// join makes one body of several.
+// join makes one body of several: all briefs, and all requests.
 func join(ts []*ticket) *body {
 	b := bodies.Get().(*body)
 	b.hold()
 	plain := uint64(0)
+	b.b = b.b[:0]
 	for _, t := range ts {
-		size, _ := binary.Uvarint(t.body.b)
+		size, _ := binary.Uvarint(t.body.b[t.body.brief:])
 		plain += size
 		b.samples += t.body.samples
 		b.series += t.body.series
+		b.fresh = append(b.fresh, t.body.fresh...)
+		b.b = append(b.b, t.body.b[:t.body.brief]...)
 	}
-	b.b = binary.AppendUvarint(b.b[:0], plain)
+	if b.brief = len(b.b); plain == 0 {
+		return b
+	}
+	b.b = binary.AppendUvarint(b.b, plain)
 	for _, t := range ts {
-		_, header := binary.Uvarint(t.body.b)
-		b.b = append(b.b, t.body.b[header:]...)
+		request := t.body.b[t.body.brief:]
+		_, header := binary.Uvarint(request)
+		b.b = append(b.b, request[header:]...)
 	}
 	return b
 }

@@ -34,6 +34,8 @@ type memory struct {
 	samples  map[string]map[string]bool // key → what was stored of the series
 	metadata map[string]bool
 	appends  int
+	briefs   int                  // series that came without keys
+	keys     map[series.ID]string // of the series that were ever stored
 	tally    map[string]int // not nil: samples are only counted
 }
 
@@ -45,9 +47,20 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 			return err
 		}
 	}
+	named := slices.Clone(b.Series) // with the keys of all
+	for i := range named {
+		if named[i].Key == nil && len(b.IDs) > 0 {
+			key, ok := m.keys[b.IDs[i]]
+			if !ok {
+				return fmt.Errorf("series %d: %w", i+1, series.ErrUnknownSeries)
+			}
+			named[i].Key = []byte(key)
+			m.briefs++
+		}
+	}
 	m.appends++
-	for i := range b.Series {
-		e := &b.Series[i]
+	for i := range named {
+		e := &named[i]
 		if e.Bad {
 			continue
 		}
@@ -61,6 +74,10 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 				continue
 			}
 		}
+		if m.keys == nil {
+			m.keys = map[series.ID]string{}
+		}
+		m.keys[series.HashKey(e.Key)] = string(e.Key)
 		if m.tally != nil {
 			m.tally[string(e.Key)] += e.Count
 			continue
