@@ -54,7 +54,7 @@ func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, writt
 	defer s.release()
 	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
 	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
-	if err := s.encode(b, rs, sh.audience); err != nil {
+	if err := s.encode(b, rs, sh.briefly); err != nil {
 		return err
 	}
 	s.address(len(v.Members), v.Self)
@@ -165,7 +165,7 @@ func (sh *shipment) start(d *delivery, whole bool) *body {
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body) {
 	rejected, err := l.group.post(m, b, sh.written, false)
 	l.give(b.weight)
-	if errors.Is(err, errUnknown) {
+	if isUnknown(err) {
 		b.spoiled.Store(true) // the connection may not have let go of it
 		b.release()
 		sh.mu.Lock()

@@ -7,19 +7,17 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/s2"
-
-	"github.com/minitrue/minitrue/chunk/series"
 )
 
 // body is a brief and a compressed remote_write request, each of which may be missing. Several nodes may get the same one; each holds it
 // until it is done.
 type body struct {
 	b       []byte
-	brief   int         // bytes of the brief, which comes first
-	samples int         // float samples and histograms in it
-	series  int         // in the request
-	fresh   []series.ID // of these, which a node knows when it has stored them
-	weight  int         // the memory that it may take as long as it is under way
+	brief   int   // bytes of the brief, which comes first
+	samples int   // float samples and histograms in it
+	series  int   // in the request
+	fresh   fresh // of these
+	weight  int   // the memory that it may take as long as it is under way
 	refs    atomic.Int32
 	spoiled atomic.Bool // somebody may still read it after the last release
 }
@@ -32,7 +30,8 @@ func (b *body) hold() { b.refs.Add(1) }
 
 func (b *body) release() {
 	if b.refs.Add(-1) == 0 && !b.spoiled.Load() && cap(b.b) <= maxPooledBody {
-		b.brief, b.samples, b.series, b.fresh, b.weight = 0, 0, 0, b.fresh[:0], 0
+		b.brief, b.samples, b.series, b.weight = 0, 0, 0, 0
+		b.fresh.reset()
 		bodies.Put(b)
 	}
 }
@@ -90,7 +89,7 @@ func (s *split) squeeze() {
 func (s *split) gatherBody(list []int32, once bool) *body {
 	b := bodies.Get().(*body)
 	b.hold()
-	b.b = b.b[:0]
+	b.b, b.fresh.of = b.b[:0], s.routes
 	plain := 0
 	for _, j := range list {
 		p := &s.parcels[j]
@@ -99,9 +98,7 @@ func (s *split) gatherBody(list []int32, once bool) *body {
 		plain += p.to - p.from
 		b.weight += p.unbrief
 		b.b = append(b.b, s.brief[p.bfrom:p.bto]...)
-		for _, i := range s.pieces[p.first:p.end] {
-			b.fresh = append(b.fresh, s.ids[i])
-		}
+		b.fresh.add(p.route, s.pieces[p.first:p.end], s.ids)
 	}
 	b.brief = len(b.b)
 	switch {

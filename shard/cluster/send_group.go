@@ -16,7 +16,11 @@ const (
 	groupEnough = 256 << 10 // bytes, compressed
 	// nor longer than this, should the request before be held up.
 	groupPatience = 20 * time.Millisecond
-	groupMost     = 4 << 20 // bytes of a request, before compression
+	// When several were answered or wait as a request ends, as many come again soon, since most senders write on when they are answered.
+	// Until they have, those who wait do so, but not for longer than this, and half of what a request takes: else those who come soon
+	// would go in two requests by turns, the first few and the others.
+	groupLinger = time.Millisecond
+	groupMost   = 4 << 20 // bytes of a request, before compression
 )
 
 // group is the bodies that wait for a request to a node. Bodies are blocks of Snappy, and what one has behind its length may stand behind another's.
@@ -28,6 +32,8 @@ type group struct {
 	bytes   int // of waiting
 	running int // requests under way
 	timer   *time.Timer
+	crowd   int       // how many were answered by the last request, or waited when it ended
+	linger  time.Time // until when to wait for as many
 }
 
 // ticket is a body that somebody waits for to be stored.
@@ -51,7 +57,7 @@ func (g *group) post(m shard.Member, b *body, written *int64, alone bool) ([]rej
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
-	g.start(g.running == 0 || g.bytes >= groupEnough)
+	g.start(g.running == 0 && (len(g.waiting) >= g.crowd || !time.Now().Before(g.linger)) || g.bytes >= groupEnough)
 	g.mu.Unlock()
 	timeout := time.NewTimer(time.Until(t.until))
 	defer timeout.Stop()
@@ -75,15 +81,36 @@ func (g *group) start(now bool) {
 	if now && g.running < g.l.w.o.Parallel {
 		g.running++
 		next := g.cut()
+		g.disarm()
 		g.l.w.sends.Go(func() { g.run(next) })
 	}
 	if len(g.waiting) > 0 && g.timer == nil {
-		g.timer = time.AfterFunc(groupPatience, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
+		patience := groupPatience
+		if g.running == 0 {
+			patience = time.Until(g.linger)
+		}
+		g.arm(patience)
+	}
+}
+
+// arm lets a request begin later. The caller holds mu.
+func (g *group) arm(d time.Duration) {
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.timer == t { // not disarmed while it waited for mu
 			g.timer = nil
 			g.start(true)
-		})
+		}
+	})
+	g.timer = t
+}
+
+func (g *group) disarm() {
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
 	}
 }
 
@@ -125,16 +152,17 @@ func (g *group) leave(t *ticket) bool {
 	return true
 }
 
-// run sends requests for as long as somebody waits.
-func (g *group) run(next []*ticket) {
-	for len(next) > 0 {
-		g.send(next)
-		g.mu.Lock()
-		if next = g.cut(); len(next) == 0 {
-			g.running--
-		}
-		g.mu.Unlock()
-	}
+// run sends a request, and then sees to those who wait.
+func (g *group) run(ts []*ticket) {
+	began := time.Now()
+	g.send(ts)
+	ended := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	g.crowd, g.linger = len(ts)+len(g.waiting), ended.Add(min(groupLinger, ended.Sub(began)/2))
+	g.disarm()
+	g.start(len(g.waiting) >= g.crowd)
 }
 
 // send sends one request for some tickets and tells them what has come of it.
@@ -181,7 +209,7 @@ func join(ts []*ticket) *body {
 		plain += size
 		b.samples += t.body.samples
 		b.series += t.body.series
-		b.fresh = append(b.fresh, t.body.fresh...)
+		b.fresh.join(&t.body.fresh)
 		b.b = append(b.b, t.body.b[:t.body.brief]...)
 	}
 	if b.brief = len(b.b); plain == 0 {

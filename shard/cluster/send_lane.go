@@ -36,7 +36,6 @@ type lane struct {
 	queued  atomic.Int64 // bytes of memory of what is being sent
 	hinting atomic.Int64 // bytes that are being written to its hints
 	group   group
-	known   known // what the node stores when its id is sent
 
 	samples, bytes, unknown, hinted, replayed, lost prometheus.Counter
 	failures                                        *prometheus.CounterVec

@@ -63,16 +63,16 @@ func (sh *shipment) wholeOf(d *delivery) *body {
 func (s *split) unbrief(b *series.Batch, parcels []int32) *body {
 	r := bodies.Get().(*body)
 	r.hold()
-	r.b = r.b[:0]
+	r.b, r.fresh.of = r.b[:0], s.routes
 	for _, j := range parcels {
 		p := &s.parcels[j]
 		for _, i := range s.briefs[p.bfirst:p.bend] {
 			e := &b.Series[i]
 			r.b = appendSeries(r.b, s.keys[i], b.Samples[e.First:e.First+e.Count], nil)
-			r.fresh = append(r.fresh, s.ids[i])
 		}
+		r.series += p.bend - p.bfirst
+		r.fresh.add(p.route, s.briefs[p.bfirst:p.bend], s.ids)
 	}
-	r.series = len(r.fresh)
 	return r
 }
 
@@ -89,27 +89,15 @@ func joinRest(b, rest *body) *body {
 	_, header = binary.Uvarint(w.b[at:])
 	w.b = append(w.b[:at], w.b[at+header:]...)
 	w.samples, w.series, w.weight = b.samples, b.series+rest.series, len(w.b)
-	w.fresh = append(append(w.fresh, b.fresh...), rest.fresh...)
+	w.fresh.join(&b.fresh)
+	w.fresh.join(&rest.fresh)
 	return w
-}
-
-// audience says which nodes get a route's parcels. There is none for what was written before: nodes look at its labels.
-func (sh *shipment) audience(r *route) knowers {
-	if sh.s.to = sh.s.to[:0]; sh.written != nil {
-		return nil
-	}
-	for _, n := range r.writers {
-		m := sh.v.Members[n]
-		if int(n) == sh.v.Self || !m.Up {
-			continue
-		}
-		sh.s.to = append(sh.s.to, &sh.w.lane(m).known)
-	}
-	return sh.s.to
 }
 
 // errUnknown: a node cannot read a brief, since it does not know the series, or does not know briefs.
 var errUnknown = errors.New("the node does not know a series by its id")
+
+func isUnknown(err error) bool { return errors.Is(err, errUnknown) }
 
 // briefError is the error of a write with a brief.
 func briefError(err error, brief int) error {
@@ -118,20 +106,6 @@ func briefError(err error, brief int) error {
 		return fmt.Errorf("%w: %w", errUnknown, err)
 	}
 	return err
-}
-
-// learn notes what an answer says of the series that a node knows.
-func (l *lane) learn(b *body, a *writeAnswer, err error) {
-	switch {
-	case errors.Is(err, errUnknown):
-		var named series.Batch
-		if decodeBrief(&named, b.b[:b.brief]) == nil {
-			l.known.forget(named.IDs)
-		}
-		l.unknown.Inc()
-	case err == nil && a.Briefs && len(a.Rejected) == 0:
-		l.known.add(b.fresh)
-	}
 }
 
 // busy says whether so much is on its way to a node that what is sent there must take little memory, and not little time.

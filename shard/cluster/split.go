@@ -13,9 +13,11 @@ import (
 type split struct {
 	keys    [][]byte    // of the series, as they are sent
 	ids     []series.ID // of the series that are sent
-	route   []int32     // of the series, by index in routes.all; none: it is not sent
-	order   []int32     // the series that are sent, those of one route beside each other
-	starts  []int32     // where the series of a route start in order
+	routes  *routes
+	know    []bool  // of the series that are sent: their ids are enough
+	route   []int32 // of the series, by index in routes.all; none: it is not sent
+	order   []int32 // the series that are sent, those of one route beside each other
+	starts  []int32 // where the series of a route start in order
 	parcels []parcel
 	pieces  []int32 // the series in all parcels, one after another
 	plain   []byte  // the encoded parcels, one after another
@@ -25,7 +27,6 @@ type split struct {
 	briefTime int64
 	more      []byte    // exemplars and histograms of the series at hand
 	byNode    [][]int32 // the parcels that each node gets
-	to        knowers   // the nodes that get the parcel at hand
 	gather    []byte
 	// the parcels compressed, if each is by itself, one after another
 	squeezed []byte
@@ -72,6 +73,7 @@ const maxKept = 16 << 20
 func (s *split) release() {
 	s.local = series.Batch{Series: s.local.Series[:0], Histograms: s.local.Histograms[:0], Exemplars: s.local.Exemplars[:0], IDs: s.local.IDs[:0]}
 	clear(s.keys)
+	s.routes = nil
 	clear(s.parcels)
 	clear(s.local.Series[:cap(s.local.Series)])
 	clear(s.local.Histograms[:cap(s.local.Histograms)])
@@ -134,8 +136,11 @@ func (s *split) sort() {
 	}
 }
 
-// encode fills the parcels. audience says who gets those of a route by ids, as far as they know these; nil: nobody does.
-func (s *split) encode(b *series.Batch, rs *routes, audience func(*route) knowers) error {
+// encode fills the parcels. briefly says which writers of a route, by a bit for each, have to know a series so that its id is enough;
+// none: it never is.
+func (s *split) encode(b *series.Batch, rs *routes, briefly func(*route) (writers uint32)) error {
+	s.routes = rs
+	s.know = slices.Grow(s.know[:0], len(b.Series))[:len(b.Series)]
 	s.parcels, s.pieces, s.plain, s.brief, s.briefs = s.parcels[:0], s.pieces[:0], s.plain[:0], s.brief[:0], s.briefs[:0]
 	if len(b.Metadata) > 0 {
 		s.open(nil)
@@ -148,18 +153,17 @@ func (s *split) encode(b *series.Batch, rs *routes, audience func(*route) knower
 		s.close()
 	}
 	last := int32(none)
-	var to knowers
-	for _, i := range s.order {
+	for k, i := range s.order {
 		if r := s.route[i]; r != last || s.full() {
 			if last != none {
 				s.close()
 			}
-			if s.open(&rs.all[r]); r != last && audience != nil {
-				to = audience(&rs.all[r])
+			if s.open(&rs.all[r]); r != last { // starts[r] is where the next route's begin, since they are sorted
+				rs.known.look(s.know, s.order[k:s.starts[r]], s.ids, briefly(&rs.all[r]))
 			}
 			last = r
 		}
-		if to.know(s.ids[i]) && s.encodeBrief(b, int(i)) {
+		if s.know[i] && s.encodeBrief(b, int(i)) {
 			continue
 		}
 		if err := s.encodeSeries(b, int(i)); err != nil {

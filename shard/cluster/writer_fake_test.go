@@ -36,7 +36,7 @@ type memory struct {
 	appends  int
 	briefs   int                  // series that came without keys
 	keys     map[series.ID]string // of the series that were ever stored
-	tally    map[string]int // not nil: samples are only counted
+	tally    map[string]int       // not nil: samples are only counted
 }
 
 func (m *memory) Append(_ context.Context, b *series.Batch) error {
