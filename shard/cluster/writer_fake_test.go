@@ -256,6 +256,7 @@ type writeNode struct {
 	memory memory
 	server *httptest.Server
 	before func(w http.ResponseWriter, r *http.Request) (answered bool) // nil: nothing happens before
+	old    bool                                                         // it does not know briefs
 }
 
 // writeWorld is a cluster in this process. Writes enter it at the first node.
@@ -279,7 +280,18 @@ func newWriteWorld(t testing.TB, n, replication int, o WriterOptions) *writeWorl
 			if node.before != nil && node.before(rw, r) {
 				return
 			}
-			server.ServeHTTP(rw, r)
+			if !node.old {
+				server.ServeHTTP(rw, r)
+				return
+			}
+			r.Header.Del(headerBrief) // as a header that nobody looks at
+			answer := httptest.NewRecorder()
+			server.ServeHTTP(answer, r)
+			for k, v := range answer.Header() {
+				rw.Header()[k] = v
+			}
+			rw.WriteHeader(answer.Code)
+			_, _ = rw.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte(`,"briefs":true`), nil))
 		}))
 		t.Cleanup(node.server.Close)
 		w.nodes = append(w.nodes, node)
