@@ -17,6 +17,9 @@ var (
 	ErrUnavailable = errors.New("writes are not possible at the moment")
 	// ErrOverload: a limit on concurrent work is reached, try again later.
 	ErrOverload = errors.New("too many writes at once")
+	// ErrUnknownSeries: the batch names series by their IDs alone, and some of them are not active here. Nothing is
+	// stored: send it with all keys.
+	ErrUnknownSeries = errors.New("a series is not known by its id")
 )
 
 // Sample is a float value at a time in milliseconds since 1970.
@@ -69,6 +72,10 @@ type Batch struct {
 	Exemplars  []Exemplar
 	Metadata   []Metadata
 	Rejected   Rejected
+
+	// IDs are those of Series, in its order, if somebody has hashed the keys already; else it is empty. With it, a nil Key is that of a
+	// series which must be active where the batch is stored.
+	IDs []ID
 }
 
 // Rejected counts what of a batch cannot ever be stored, and why.
@@ -104,7 +111,7 @@ func (b *Batch) Reset() {
 	clear(b.Exemplars)
 	clear(b.Metadata)
 	b.Series, b.Samples = b.Series[:0], b.Samples[:0]
-	b.Histograms, b.Exemplars, b.Metadata = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0]
+	b.Histograms, b.Exemplars, b.Metadata, b.IDs = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0], b.IDs[:0]
 	b.Rejected = Rejected{}
 }
 

@@ -17,7 +17,7 @@ import (
 // b.Rejected is durable (with an interval set for the log: given to the operating
 // system) and visible. An error means that nothing may be acknowledged: [series.ErrUnavailable] when
 // the log cannot be written, [series.ErrOverload] when memory is full and the disk does
-// not keep up.
+// not keep up, [series.ErrUnknownSeries] when a series without a key is not active.
 func (s *Store) Append(ctx context.Context, b *series.Batch) error {
 	p, err := s.begin(ctx, b)
 	if err != nil {
@@ -131,19 +131,29 @@ func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
 // What cannot be a series is rejected.
 func (s *Store) resolve(b *series.Batch, w *work) error {
 	n := len(b.Series)
-	w.ids, w.refs = resize(w.ids, n), resize(w.refs, n)
-	for i := range b.Series {
-		w.ids[i] = series.HashKey(b.Series[i].Key)
+	w.refs = resize(w.refs, n)
+	ids := b.IDs
+	if len(ids) == 0 {
+		w.ids = resize(w.ids, n)
+		ids = w.ids
+		for i := range b.Series {
+			ids[i] = series.HashKey(b.Series[i].Key)
+		}
 	}
-	if s.active.registry.Lookup(w.ids, w.refs) == 0 {
+	if s.active.registry.Lookup(ids, w.refs) == 0 {
 		return nil
+	}
+	for i, ref := range w.refs {
+		if ref == 0 && b.Series[i].Key == nil && len(b.IDs) > 0 {
+			return fmt.Errorf("series %d, %s: %w", i+1, ids[i], series.ErrUnknownSeries)
+		}
 	}
 	w.keys, w.newIDs, w.newAt = w.keys[:0], w.newIDs[:0], w.newAt[:0]
 	for i, ref := range w.refs {
 		if ref != 0 || b.Series[i].Bad {
 			continue
 		}
-		key, id := b.Series[i].Key, w.ids[i]
+		key, id := b.Series[i].Key, ids[i]
 		canonical, err := series.CheckKey(key, s.o.Limits)
 		if err != nil {
 			s.reject(b, i, err)

@@ -103,6 +103,7 @@ func (s *Store) leaveOut(ctx context.Context, b *series.Batch, cycle *duty.Cycle
 	}
 	b.Samples = kept
 	if len(b.Histograms)+len(b.Exemplars) == 0 { // which say by its place what series is theirs
+		b.IDs = b.IDs[:0]
 		b.Series = slices.DeleteFunc(b.Series, func(e series.Entry) bool { return e.Count == 0 })
 	}
 	return nil

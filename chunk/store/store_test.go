@@ -348,6 +348,45 @@ func TestBadSeriesAreRefusedAlone(t *testing.T) {
 	}
 }
 
+// Series that are active can be named by their ids alone, also after a restart; when one is not, nothing of the batch is stored.
+func TestSeriesByID(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, Options{})
+	defer func() { s.Close() }()
+	all := labels.MustNewMatcher(labels.MatchNotEqual, "x", "y")
+	byID := func(from int64, keys ...string) *series.Batch {
+		b := &series.Batch{}
+		for i, key := range keys {
+			b.Series = append(b.Series, series.Entry{First: i, Count: 1})
+			b.Samples = append(b.Samples, series.Sample{T: from + int64(i), V: 1})
+			b.IDs = append(b.IDs, series.HashKey(series.AppendLabel(nil, "__name__", key)))
+		}
+		return b
+	}
+	if err := s.Append(t.Context(), one("a", series.Sample{T: 1, V: 1})); err != nil {
+		t.Fatal(err)
+	}
+	mixed := byID(2, "a", "b")
+	mixed.Series[1].Key = series.AppendLabel(nil, "__name__", "b") // this one has its key
+	if err := s.Append(t.Context(), mixed); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir, Options{})
+	if err := s.Append(t.Context(), byID(10, "a", "c", "b")); !errors.Is(err, series.ErrUnknownSeries) {
+		t.Fatalf("error %v", err)
+	}
+	if err := s.Append(t.Context(), byID(20, "b", "a")); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir, Options{})
+	got, err := s.Aggregate(t.Context(), 0, 100, all)
+	if err != nil || got.Count() != 5 {
+		t.Fatalf("count %d, %v", got.Count(), err)
+	}
+}
+
 // The background work flushes a full memtable and drops its log without being asked.
 func TestRunFlushesWhatIsFull(t *testing.T) {
 	dir := t.TempDir()

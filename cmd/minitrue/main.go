@@ -40,9 +40,7 @@ func command() *cobra.Command {
 			if err := f.settle(c.Flags()); err != nil {
 				return err
 			}
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(50) // most memory is not in Go's heap, and what is there is mostly free of pointers
-			}
+			tuneGC()
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second signal ends the process at once

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,11 +50,13 @@ type acceptHandler struct {
 	members  Membership
 	requests *prometheus.CounterVec
 	samples  prometheus.Counter
+	briefs   atomic.Int64 // bytes of memory of the briefs at hand
 }
 
 // NewAcceptHandler returns the handler of POST /peer/v1/write, by which a node takes what others have for it. It answers 200, with the series that
 // cannot be stored, when everything else is durable; 409 ([peer.ErrStale]) when the sender knows another ring and sends series that are
-// not for this node; 503 when writes are not possible at the moment; and what Decode says when the body is wrong.
+// not for this node; 412 when it sends series by ids that this node does not know; 503 when writes are not possible at the moment; and what
+// Decode says when the body is wrong.
 func NewAcceptHandler(local Local, decode Decode, members Membership, o AcceptOptions) http.Handler {
 	f := promauto.With(o.Registerer)
 	return &acceptHandler{
@@ -99,15 +102,19 @@ func (h *acceptHandler) accept(r *http.Request) (answer writeAnswer, err error) 
 	if r.Method != http.MethodPost {
 		return answer, &statusError{http.StatusMethodNotAllowed, "a write is a POST request"}
 	}
-	b, release, err := h.decode(r)
+	answer.Briefs = true
+	b, release, err := h.read(r)
 	if err != nil {
-		return answer, &statusError{codeOf(err), err.Error()}
+		return answer, err
 	}
 	defer release()
 	if err := h.checkOwners(r, b); err != nil {
 		return answer, err
 	}
-	answer.Series = len(b.Series)
+	answer.Series = len(b.Series) // those of a brief, which are the last, cannot be rejected
+	for len(b.IDs) > 0 && answer.Series > 0 && b.Series[answer.Series-1].Key == nil {
+		answer.Series--
+	}
 	before := b.Rejected
 	b.Rejected = series.Rejected{} // what the decoder has left out is not in the batch
 	if before.Any() {
@@ -142,6 +149,9 @@ func (h *acceptHandler) checkOwners(r *http.Request, b *series.Batch) error {
 	if ok && theirs == v.Ring.Epoch() && v.Self >= 0 {
 		return nil
 	}
+	if len(b.IDs) > 0 {
+		return fmt.Errorf("the request is for the ring %016x, this node knows %016x: %w", theirs, v.Ring.Epoch(), series.ErrUnknownSeries)
+	}
 	for i := range b.Series {
 		p := shard.PartitionOfKey(b.Series[i].Key, h.o.DeviceLabel)
 		if v.Self < 0 || !slices.Contains(v.Ring.Writers(p), uint8(v.Self)) {
@@ -175,6 +185,8 @@ func statusOf(err error) int {
 	switch {
 	case errors.As(err, &se):
 		return se.code
+	case errors.Is(err, series.ErrUnknownSeries):
+		return http.StatusPreconditionFailed
 	case errors.Is(err, series.ErrUnavailable), errors.Is(err, series.ErrOverload), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable
 	}

@@ -13,6 +13,7 @@ import (
 type writeAnswer struct {
 	Series   int              `json:"series"` // how many it found
 	Rejected []rejectedSeries `json:"rejected,omitempty"`
+	Briefs   bool             `json:"briefs"` // the node reads briefs; one of an older version does not say so
 }
 
 // rejectedSeries is a series that a node cannot store.

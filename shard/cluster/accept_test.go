@@ -63,7 +63,7 @@ func TestAccept(t *testing.T) {
 			if rw.Code != row.code || (rw.Header().Get("Retry-After") != "") != (row.code == 503) {
 				t.Errorf("code %d, want %d, Retry-After %q: %s", rw.Code, row.code, rw.Header().Get("Retry-After"), rw.Body)
 			}
-			if row.code == 200 && strings.TrimSpace(rw.Body.String()) != `{"series":100}` {
+			if row.code == 200 && strings.TrimSpace(rw.Body.String()) != `{"series":100,"briefs":true}` {
 				t.Errorf("answer %s", rw.Body)
 			}
 			if want := row.decode == nil && row.method == ""; released != want {
@@ -109,7 +109,7 @@ func TestAcceptRejected(t *testing.T) {
 	h := NewAcceptHandler(memory, func(*http.Request) (*series.Batch, func(), error) { return b, func() {}, nil }, w.nodes[0], AcceptOptions{})
 	rw := httptest.NewRecorder()
 	h.ServeHTTP(rw, httptest.NewRequest(http.MethodPost, writePath, nil))
-	const want = `{"series":3,"rejected":[{"series":0,"reason":"metric_name_missing","detail":"the series has no metric name: add the label __name__"},{"series":2,"reason":"max_series","detail":"max_series"}]}`
+	const want = `{"series":3,"rejected":[{"series":0,"reason":"metric_name_missing","detail":"the series has no metric name: add the label __name__"},{"series":2,"reason":"max_series","detail":"max_series"}],"briefs":true}`
 	if got := strings.TrimSpace(rw.Body.String()); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

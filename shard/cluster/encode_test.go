@@ -123,9 +123,9 @@ func mustRing(t testing.TB, n, replication int) *shard.Ring {
 }
 
 // divide does what ship does before it sends.
-func divide(t testing.TB, s *split, b *series.Batch, rs *routes, n int) [][]delivery {
+func divide(t testing.TB, s *split, b *series.Batch, rs *routes, n int) [][]*delivery {
 	s.place(b, rs, "device_id", series.Limits{})
-	if err := s.encode(b, rs); err != nil {
+	if err := s.encode(b, rs, nobodyKnows); err != nil {
 		t.Fatal(err)
 	}
 	s.address(n, -1)
@@ -317,7 +317,7 @@ func BenchmarkSplit(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				s.place(batch, rs, "device_id", series.Limits{})
-				if err := s.encode(batch, rs); err != nil {
+				if err := s.encode(batch, rs, nobodyKnows); err != nil {
 					b.Fatal(err)
 				}
 				s.address(n, 0)
@@ -338,3 +338,6 @@ func BenchmarkPlace(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Samples)), "ns/sample")
 }
+
+// nobodyKnows is for encode: nobody knows any series.
+func nobodyKnows(*route) uint32 { return 0 }

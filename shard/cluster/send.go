@@ -22,8 +22,10 @@ type shipment struct {
 
 	mu       sync.Mutex // guards the fields below, and the parcels
 	s        *split     // nil when the batch is the caller's again
-	open     int        // parcels that are not decided
-	stale    bool       // a node knows another ring
+	batch    *series.Batch
+	flying   []*delivery // those with briefs
+	open     int         // parcels that are not decided
+	stale    bool        // a node knows another ring
 	rejects  map[int32]*rejects
 	failures map[int]error // of nodes, the first of each
 	missed   []missed      // what nodes have missed so far
@@ -51,11 +53,11 @@ func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, writt
 	s := splits.Get().(*split)
 	defer s.release()
 	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
-	if err := s.encode(b, rs); err != nil {
+	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
+	if err := s.encode(b, rs, sh.briefly); err != nil {
 		return err
 	}
 	s.address(len(v.Members), v.Self)
-	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, failures: map[int]error{}, decided: make(chan struct{})}
 	defer sh.end()
 	if err := sh.begin(); err != nil {
 		return err
@@ -127,15 +129,17 @@ func (sh *shipment) send() {
 		m := sh.v.Members[n]
 		l := sh.w.lane(m)
 		for _, d := range ds {
-			d.body.hold()
+			b := sh.start(d, l.busy())
 			switch {
 			case !m.Up:
 				sh.miss(l, n, d, errDown)
-			case !l.take(len(d.body.b)):
+			case !l.take(b.weight):
 				sh.miss(l, n, d, errQueue)
 			default:
-				sh.w.sends.Go(func() { sh.deliver(l, n, m, d) })
+				sh.w.sends.Go(func() { sh.deliver(l, n, m, d, b) })
+				continue
 			}
+			b.release()
 		}
 	}
 	for _, b := range all {
@@ -143,31 +147,55 @@ func (sh *shipment) send() {
 	}
 }
 
+// start counts a node that gets a delivery, and returns the body to send, which the caller releases.
+func (sh *shipment) start(d *delivery, whole bool) *body {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if d.begin(); d.open == 1 && d.body.brief > 0 {
+		sh.flying = append(sh.flying, d)
+	}
+	if whole {
+		return sh.wholeOf(d)
+	}
+	d.body.hold()
+	return d.body
+}
+
 // deliver sends a body to a node and notes what comes of it.
-func (sh *shipment) deliver(l *lane, n int, m shard.Member, d delivery) {
-	rejected, err := l.group.post(m, d.body, sh.written)
-	l.give(len(d.body.b))
+func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body) {
+	rejected, err := l.group.post(m, b, sh.written, false)
+	l.give(b.weight)
+	if isUnknown(err) {
+		b.spoiled.Store(true) // the connection may not have let go of it
+		b.release()
+		sh.mu.Lock()
+		b = sh.wholeOf(d)
+		sh.mu.Unlock()
+		rejected, err = l.group.post(m, b, sh.written, true)
+	}
+	defer b.release()
 	if err != nil {
-		d.body.spoiled.Store(true) // the connection may not have let go of it
+		b.spoiled.Store(true)
 		sh.miss(l, n, d, err)
 		return
 	}
-	l.samples.Add(float64(d.body.samples))
-	l.bytes.Add(float64(len(d.body.b)))
+	l.samples.Add(float64(b.samples))
+	l.bytes.Add(float64(len(b.b)))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	d.body.release()
+	d.done()
 	if sh.s != nil {
 		sh.ack(n, d.parcels, rejected)
 	}
 }
 
 // miss notes that a node did not store a body, which the node gets later if the batch is acknowledged without it.
-func (sh *shipment) miss(l *lane, n int, d delivery, err error) {
+func (sh *shipment) miss(l *lane, n int, d *delivery, err error) {
 	l.failed(err)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.missed = append(sh.missed, missed{l, d.body})
+	defer d.done()
+	sh.missed = append(sh.missed, missed{l, sh.wholeOf(d)})
 	if sh.s != nil {
 		sh.stale = sh.stale || isMoved(err)
 		if sh.stale && sh.restart && !sh.over && sh.w.members.View().Ring.Epoch() != sh.v.Ring.Epoch() {
@@ -222,7 +250,12 @@ func (sh *shipment) failed() bool {
 func (sh *shipment) end() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.s = nil
+	for _, d := range sh.flying {
+		if d.open > 0 && d.whole == nil && d.rest == nil {
+			d.rest = sh.s.unbrief(sh.batch, d.parcels)
+		}
+	}
+	sh.s, sh.batch = nil, nil
 	if !sh.over { // a panic, or an error before anything was sent
 		sh.decide(errors.New("given up"))
 	}

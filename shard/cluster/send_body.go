@@ -9,11 +9,15 @@ import (
 	"github.com/klauspost/compress/s2"
 )
 
-// body is a compressed remote_write request. Several nodes may get the same one; each holds it until it is done.
+// body is a brief and a compressed remote_write request, each of which may be missing. Several nodes may get the same one; each holds it
+// until it is done.
 type body struct {
 	b       []byte
-	samples int // float samples and histograms in it
-	series  int
+	brief   int   // bytes of the brief, which comes first
+	samples int   // float samples and histograms in it
+	series  int   // in the request
+	fresh   fresh // of these
+	weight  int   // the memory that it may take as long as it is under way
 	refs    atomic.Int32
 	spoiled atomic.Bool // somebody may still read it after the last release
 }
@@ -26,20 +30,15 @@ func (b *body) hold() { b.refs.Add(1) }
 
 func (b *body) release() {
 	if b.refs.Add(-1) == 0 && !b.spoiled.Load() && cap(b.b) <= maxPooledBody {
-		b.samples, b.series = 0, 0
+		b.brief, b.samples, b.series, b.weight = 0, 0, 0, 0
+		b.fresh.reset()
 		bodies.Put(b)
 	}
 }
 
-// delivery is a body and the parcels in it.
-type delivery struct {
-	body    *body
-	parcels []int32
-}
-
 // pack makes the bodies for all nodes. Nodes with the same parcels share theirs; the caller holds each body once.
-func (s *split) pack() (byNode [][]delivery, all []*body) {
-	byNode = make([][]delivery, len(s.byNode))
+func (s *split) pack() (byNode [][]*delivery, all []*body) {
+	byNode = make([][]*delivery, len(s.byNode))
 	s.squeezed = s.squeezed[:0]
 	once := len(s.plain) >= leastParcel*len(s.parcels)
 	if once {
@@ -57,10 +56,10 @@ func (s *split) pack() (byNode [][]delivery, all []*body) {
 			k, size := 0, 0
 			for k < len(list) && (k == 0 || size < bodyBytes) {
 				p := &s.parcels[list[k]]
-				size += p.to - p.from
+				size += p.to - p.from + p.unbrief
 				k++
 			}
-			d := delivery{s.gatherBody(list[:k], once), list[:k]}
+			d := &delivery{body: s.gatherBody(list[:k], once), parcels: list[:k]}
 			byNode[n], all = append(byNode[n], d), append(all, d.body)
 			list = list[k:]
 		}
@@ -77,11 +76,12 @@ func (s *split) squeeze() {
 	for j := range s.parcels {
 		p := &s.parcels[j]
 		at := len(s.squeezed)
-		s.squeezed = slices.Grow(s.squeezed, s2.MaxEncodedLen(p.to-p.from))
-		z := s2.EncodeSnappy(s.squeezed[at:cap(s.squeezed)], s.plain[p.from:p.to])
-		_, header := binary.Uvarint(z) // the length, which is that of the whole in a body
-		p.zfrom, p.zto = at+header, at+len(z)
-		s.squeezed = s.squeezed[:p.zto]
+		if p.zfrom, p.zto = at, at; p.to == p.from {
+			continue
+		}
+		s.squeezed = appendSnappy(s.squeezed, s.plain[p.from:p.to])
+		_, header := binary.Uvarint(s.squeezed[at:]) // the length, which is that of the whole in a body
+		p.zfrom, p.zto = at+header, len(s.squeezed)
 	}
 }
 
@@ -89,27 +89,37 @@ func (s *split) squeeze() {
 func (s *split) gatherBody(list []int32, once bool) *body {
 	b := bodies.Get().(*body)
 	b.hold()
+	b.b, b.fresh.of = b.b[:0], s.routes
 	plain := 0
 	for _, j := range list {
 		p := &s.parcels[j]
 		b.samples += p.samples
 		b.series += p.end - p.first
 		plain += p.to - p.from
+		b.weight += p.unbrief
+		b.b = append(b.b, s.brief[p.bfrom:p.bto]...)
+		b.fresh.add(p.route, s.pieces[p.first:p.end], s.ids)
 	}
-	if once {
-		b.b = binary.AppendUvarint(b.b[:0], uint64(plain))
+	b.brief = len(b.b)
+	switch {
+	case plain == 0:
+	case once:
+		b.b = binary.AppendUvarint(b.b, uint64(plain))
 		for _, j := range list {
 			b.b = append(b.b, s.squeezed[s.parcels[j].zfrom:s.parcels[j].zto]...)
 		}
-		return b
+	default:
+		s.gather = s.gather[:0]
+		for _, j := range list {
+			s.gather = append(s.gather, s.plain[s.parcels[j].from:s.parcels[j].to]...)
+		}
+		b.b = appendSnappy(b.b, s.gather)
 	}
-	s.gather = s.gather[:0]
-	for _, j := range list {
-		s.gather = append(s.gather, s.plain[s.parcels[j].from:s.parcels[j].to]...)
-	}
-	if n := s2.MaxEncodedLen(plain); cap(b.b) < n {
-		b.b = make([]byte, n)
-	}
-	b.b = s2.EncodeSnappy(b.b[:cap(b.b)], s.gather)
+	b.weight += len(b.b)
 	return b
+}
+
+func appendSnappy(dst, plain []byte) []byte {
+	dst = slices.Grow(dst, s2.MaxEncodedLen(len(plain)))
+	return dst[:len(dst)+len(s2.EncodeSnappy(dst[len(dst):cap(dst)], plain))]
 }

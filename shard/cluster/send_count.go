@@ -20,20 +20,32 @@ func (sh *shipment) mark(n int, parcels []int32, err error) {
 	}
 }
 
-// ack notes that a node has stored parcels, but for some series, which are numbered as they lie in the body.
+// ack notes that a node has stored parcels, but for some series, which are numbered as they lie in the body: the pieces of all parcels, and
+// then, if it has no brief, what that would be.
 func (sh *shipment) ack(n int, parcels []int32, rejected []rejectedSeries) {
 	for i := range rejected {
-		at := rejected[i].Series
-		for _, j := range parcels {
-			p := &sh.s.parcels[j]
-			if at < p.end-p.first {
-				rejected[i].Series = int(sh.s.pieces[p.first+at])
-				break
-			}
-			at -= p.end - p.first
-		}
+		rejected[i].Series = int(sh.s.nth(parcels, rejected[i].Series))
 	}
 	sh.note(n, parcels, rejected)
+}
+
+// nth returns the series with a number in a body of some parcels.
+func (s *split) nth(parcels []int32, at int) int32 {
+	for _, j := range parcels {
+		p := &s.parcels[j]
+		if at < p.end-p.first {
+			return s.pieces[p.first+at]
+		}
+		at -= p.end - p.first
+	}
+	for _, j := range parcels {
+		p := &s.parcels[j]
+		if at < p.bend-p.bfirst {
+			return s.briefs[p.bfirst+at]
+		}
+		at -= p.bend - p.bfirst
+	}
+	panic("cluster: a node rejects a series that it was not sent") // writeAnswer.check has seen to that
 }
 
 // note notes that a node has stored parcels, but for some series of the batch.
@@ -54,9 +66,11 @@ func (sh *shipment) note(n int, parcels []int32, rejected []rejectedSeries) {
 		p.acked.add(n)
 		if len(sh.rejects) > 0 {
 			p.rejected = p.rejected[:0]
-			for _, i := range sh.s.pieces[p.first:p.end] {
-				if sh.rejects[i] != nil {
-					p.rejected = append(p.rejected, i)
+			for _, list := range [][]int32{sh.s.pieces[p.first:p.end], sh.s.briefs[p.bfirst:p.bend]} {
+				for _, i := range list {
+					if sh.rejects[i] != nil {
+						p.rejected = append(p.rejected, i)
+					}
 				}
 			}
 		}

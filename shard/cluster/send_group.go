@@ -16,7 +16,11 @@ const (
 	groupEnough = 256 << 10 // bytes, compressed
 	// nor longer than this, should the request before be held up.
 	groupPatience = 20 * time.Millisecond
-	groupMost     = 4 << 20 // bytes of a request, before compression
+	// When several were answered or wait as a request ends, as many come again soon, since most senders write on when they are answered.
+	// Until they have, those who wait do so, but not for longer than this, and half of what a request takes: else those who come soon
+	// would go in two requests by turns, the first few and the others.
+	groupLinger = time.Millisecond
+	groupMost   = 4 << 20 // bytes of a request, before compression
 )
 
 // group is the bodies that wait for a request to a node. Bodies are blocks of Snappy, and what one has behind its length may stand behind another's.
@@ -28,6 +32,8 @@ type group struct {
 	bytes   int // of waiting
 	running int // requests under way
 	timer   *time.Timer
+	crowd   int       // how many were answered by the last request, or waited when it ended
+	linger  time.Time // until when to wait for as many
 }
 
 // ticket is a body that somebody waits for to be stored.
@@ -35,6 +41,7 @@ type ticket struct {
 	m       shard.Member
 	body    *body
 	written *int64
+	alone   bool      // it goes with no other
 	until   time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
 	sent    bool
 	done    chan struct{}
@@ -44,13 +51,13 @@ type ticket struct {
 }
 
 // post sends a body, with others or alone, and returns what of it the node does not store. written is when a hint was written, nil for
-// what is written now.
-func (g *group) post(m shard.Member, b *body, written *int64) ([]rejectedSeries, error) {
-	t := &ticket{m: m, body: b, written: written, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+// what is written now. errUnknown means that the body, or one that it went with, has a brief with series that the node does not know.
+func (g *group) post(m shard.Member, b *body, written *int64, alone bool) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, written: written, alone: alone || written != nil, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
-	g.start(g.running == 0 || g.bytes >= groupEnough)
+	g.start(g.running == 0 && (len(g.waiting) >= g.crowd || !time.Now().Before(g.linger)) || g.bytes >= groupEnough)
 	g.mu.Unlock()
 	timeout := time.NewTimer(time.Until(t.until))
 	defer timeout.Stop()
@@ -74,15 +81,36 @@ func (g *group) start(now bool) {
 	if now && g.running < g.l.w.o.Parallel {
 		g.running++
 		next := g.cut()
+		g.disarm()
 		g.l.w.sends.Go(func() { g.run(next) })
 	}
 	if len(g.waiting) > 0 && g.timer == nil {
-		g.timer = time.AfterFunc(groupPatience, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
+		patience := groupPatience
+		if g.running == 0 {
+			patience = time.Until(g.linger)
+		}
+		g.arm(patience)
+	}
+}
+
+// arm lets a request begin later. The caller holds mu.
+func (g *group) arm(d time.Duration) {
+	var t *time.Timer
+	t = time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.timer == t { // not disarmed while it waited for mu
 			g.timer = nil
 			g.start(true)
-		})
+		}
+	})
+	g.timer = t
+}
+
+func (g *group) disarm() {
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
 	}
 }
 
@@ -90,9 +118,10 @@ func (g *group) start(now bool) {
 func (g *group) cut() []*ticket {
 	n, plain := 0, uint64(0)
 	for n < len(g.waiting) {
-		size, _ := binary.Uvarint(g.waiting[n].body.b)
-		alone := g.waiting[n].written != nil || n > 0 && g.waiting[n-1].written != nil // its time is that of the request
-		if plain += size; n > 0 && (alone || plain > groupMost) {
+		b := g.waiting[n].body
+		size, _ := binary.Uvarint(b.b[b.brief:])
+		alone := g.waiting[n].alone || n > 0 && g.waiting[n-1].alone // the time of what was written before is that of the request
+		if plain += size + uint64(b.brief); n > 0 && (alone || plain > groupMost) {
 			break
 		}
 		g.waiting[n].sent = true
@@ -123,16 +152,17 @@ func (g *group) leave(t *ticket) bool {
 	return true
 }
 
-// run sends requests for as long as somebody waits.
-func (g *group) run(next []*ticket) {
-	for len(next) > 0 {
-		g.send(next)
-		g.mu.Lock()
-		if next = g.cut(); len(next) == 0 {
-			g.running--
-		}
-		g.mu.Unlock()
-	}
+// run sends a request, and then sees to those who wait.
+func (g *group) run(ts []*ticket) {
+	began := time.Now()
+	g.send(ts)
+	ended := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	g.crowd, g.linger = len(ts)+len(g.waiting), ended.Add(min(groupLinger, ended.Sub(began)/2))
+	g.disarm()
+	g.start(len(g.waiting) >= g.crowd)
 }
 
 // send sends one request for some tickets and tells them what has come of it.
@@ -144,10 +174,11 @@ func (g *group) send(ts []*ticket) {
 	}
 	ctx, cancel := context.WithDeadline(w.ctx, ts[0].until)
 	defer cancel()
-	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, ts[0].written)
+	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, b.brief, ts[0].written)
 	if err == nil {
 		err = answer.check(b.series)
 	}
+	g.l.learn(b, &answer, err)
 	rejected, first := answer.Rejected, 0
 	for _, t := range ts {
 		t.err = err
@@ -167,21 +198,28 @@ func (g *group) send(ts []*ticket) {
 	}
 }
 
-// join makes one body of several.
+// join makes one body of several: all briefs, and all requests.
 func join(ts []*ticket) *body {
 	b := bodies.Get().(*body)
 	b.hold()
 	plain := uint64(0)
+	b.b = b.b[:0]
 	for _, t := range ts {
-		size, _ := binary.Uvarint(t.body.b)
+		size, _ := binary.Uvarint(t.body.b[t.body.brief:])
 		plain += size
 		b.samples += t.body.samples
 		b.series += t.body.series
+		b.fresh.join(&t.body.fresh)
+		b.b = append(b.b, t.body.b[:t.body.brief]...)
 	}
-	b.b = binary.AppendUvarint(b.b[:0], plain)
+	if b.brief = len(b.b); plain == 0 {
+		return b
+	}
+	b.b = binary.AppendUvarint(b.b, plain)
 	for _, t := range ts {
-		_, header := binary.Uvarint(t.body.b)
-		b.b = append(b.b, t.body.b[header:]...)
+		request := t.body.b[t.body.brief:]
+		_, header := binary.Uvarint(request)
+		b.b = append(b.b, request[header:]...)
 	}
 	return b
 }

@@ -17,7 +17,7 @@ func (w *writeWorld) bodyOf(t *testing.T, b *series.Batch) *body {
 	rs := newRoutes(w.nodes[0].View().Ring)
 	s := &split{}
 	s.place(b, rs, "device_id", series.Limits{})
-	if err := s.encode(b, rs); err != nil {
+	if err := s.encode(b, rs, nobodyKnows); err != nil {
 		t.Fatal(err)
 	}
 	s.address(2, 0)

@@ -33,13 +33,13 @@ type lane struct {
 	w       *Writer
 	id      string
 	name    string
-	queued  atomic.Int64 // bytes that are being sent
+	queued  atomic.Int64 // bytes of memory of what is being sent
 	hinting atomic.Int64 // bytes that are being written to its hints
 	group   group
 
-	samples, bytes, hinted, replayed, lost prometheus.Counter
-	failures                               *prometheus.CounterVec
-	gauge                                  prometheus.Gauge
+	samples, bytes, unknown, hinted, replayed, lost prometheus.Counter
+	failures                                        *prometheus.CounterVec
+	gauge                                           prometheus.Gauge
 }
 
 // lane returns the way to a node.
@@ -53,7 +53,7 @@ func (w *Writer) lane(m shard.Member) *lane {
 	}
 	l := &lane{
 		w: w, id: m.ID, name: name,
-		samples: w.m.samples.WithLabelValues(name), bytes: w.m.bytes.WithLabelValues(name),
+		samples: w.m.samples.WithLabelValues(name), bytes: w.m.bytes.WithLabelValues(name), unknown: w.m.unknown.WithLabelValues(name),
 		hinted: w.m.hinted.WithLabelValues(name), replayed: w.m.replayed.WithLabelValues(name), lost: w.m.lost.WithLabelValues(name),
 		failures: w.m.failures.MustCurryWith(prometheus.Labels{"peer": name}), gauge: w.m.queued.WithLabelValues(name),
 	}
@@ -82,16 +82,22 @@ var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Conte
 // maxAnswer bounds the answer to a write, which has some bytes for each rejected series.
 const maxAnswer = 32 << 20
 
-// post sends a write to a node. written is set for what was written before: a hint, or what is sent on of one.
-func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, written *int64) (answer writeAnswer, err error) {
+// post sends a write to a node: a brief of some bytes, and a request. written is set for what was written before: a hint, or what is sent on
+// of one.
+func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written *int64) (answer writeAnswer, err error) {
 	header := writeHeader
-	if written != nil {
+	if written != nil || brief > 0 {
 		header = writeHeader.Clone()
+	}
+	if written != nil {
 		header.Set(headerWritten, strconv.FormatInt(*written, 10))
+	}
+	if brief > 0 {
+		header.Set(headerBrief, strconv.Itoa(brief))
 	}
 	resp, err := w.client.Post(ctx, m, writePath, b, header)
 	if err != nil {
-		return answer, err
+		return answer, briefError(err, brief)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

@@ -11,16 +11,23 @@ import (
 
 // split is how one batch is divided among nodes. Its memory is used again by another batch.
 type split struct {
-	keys    [][]byte // of the series, as they are sent
-	route   []int32  // of the series, by index in routes.all; none: it is not sent
-	order   []int32  // the series that are sent, those of one route beside each other
-	starts  []int32  // where the series of a route start in order
+	keys    [][]byte    // of the series, as they are sent
+	ids     []series.ID // of the series that are sent
+	routes  *routes
+	know    []bool  // of the series that are sent: their ids are enough
+	route   []int32 // of the series, by index in routes.all; none: it is not sent
+	order   []int32 // the series that are sent, those of one route beside each other
+	starts  []int32 // where the series of a route start in order
 	parcels []parcel
-	pieces  []int32   // the series in all parcels, one after another
-	plain   []byte    // the encoded parcels, one after another
-	more    []byte    // exemplars and histograms of the series at hand
-	byNode  [][]int32 // the parcels that each node gets
-	gather  []byte
+	pieces  []int32 // the series in all parcels, one after another
+	plain   []byte  // the encoded parcels, one after another
+	brief   []byte  // the series that are sent by their ids alone, those of one parcel beside each other
+	briefs  []int32 // which these are
+	// the time of the last sample in brief
+	briefTime int64
+	more      []byte    // exemplars and histograms of the series at hand
+	byNode    [][]int32 // the parcels that each node gets
+	gather    []byte
 	// the parcels compressed, if each is by itself, one after another
 	squeezed []byte
 
@@ -37,6 +44,11 @@ type parcel struct {
 	zfrom, zto int    // in split.squeezed
 	first, end int    // in split.pieces
 	samples    int
+
+	// What of it is in split.brief and split.briefs: series that all who get it know. They are no pieces.
+	bfrom, bto   int
+	bfirst, bend int
+	unbrief      int // how many bytes these series have with their keys
 
 	acked, failed nodes   // who has answered, and who will not
 	rejected      []int32 // series that some of them did not store
@@ -59,13 +71,14 @@ var splits = sync.Pool{New: func() any { return new(split) }}
 const maxKept = 16 << 20
 
 func (s *split) release() {
-	s.local = series.Batch{Series: s.local.Series[:0], Histograms: s.local.Histograms[:0], Exemplars: s.local.Exemplars[:0]}
+	s.local = series.Batch{Series: s.local.Series[:0], Histograms: s.local.Histograms[:0], Exemplars: s.local.Exemplars[:0], IDs: s.local.IDs[:0]}
 	clear(s.keys)
+	s.routes = nil
 	clear(s.parcels)
 	clear(s.local.Series[:cap(s.local.Series)])
 	clear(s.local.Histograms[:cap(s.local.Histograms)])
 	clear(s.local.Exemplars[:cap(s.local.Exemplars)])
-	if cap(s.plain)+cap(s.gather)+cap(s.squeezed)+cap(s.more)+32*cap(s.keys) <= maxKept {
+	if cap(s.plain)+cap(s.gather)+cap(s.squeezed)+cap(s.brief)+cap(s.more)+64*cap(s.keys) <= maxKept {
 		splits.Put(s)
 	}
 }
@@ -73,7 +86,7 @@ func (s *split) release() {
 // place finds the route of every series, and rejects those that can have none.
 func (s *split) place(b *series.Batch, rs *routes, deviceLabel string, lim series.Limits) {
 	n := len(b.Series)
-	s.keys, s.route = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.route[:0], n)[:n]
+	s.keys, s.ids, s.route = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.ids[:0], n)[:n], slices.Grow(s.route[:0], n)[:n]
 	s.starts = slices.Grow(s.starts[:0], len(rs.all)+1)[:len(rs.all)+1]
 	clear(s.starts)
 	h, x := 0, 0 // the next histogram and exemplar
@@ -96,7 +109,7 @@ func (s *split) place(b *series.Batch, rs *routes, deviceLabel string, lim serie
 			}
 			name, device, _ = look(key, deviceLabel)
 		}
-		s.keys[i] = key
+		s.keys[i], s.ids[i] = key, series.HashKey(key)
 		if name != nil && device != nil { // the other labels do not matter
 			s.more = append(append(s.more[:0], name...), device...)
 			key = s.more
@@ -123,9 +136,12 @@ func (s *split) sort() {
 	}
 }
 
-// encode fills the parcels.
-func (s *split) encode(b *series.Batch, rs *routes) error {
-	s.parcels, s.pieces, s.plain = s.parcels[:0], s.pieces[:0], s.plain[:0]
+// encode fills the parcels. briefly says which writers of a route, by a bit for each, have to know a series so that its id is enough;
+// none: it never is.
+func (s *split) encode(b *series.Batch, rs *routes, briefly func(*route) (writers uint32)) error {
+	s.routes = rs
+	s.know = slices.Grow(s.know[:0], len(b.Series))[:len(b.Series)]
+	s.parcels, s.pieces, s.plain, s.brief, s.briefs = s.parcels[:0], s.pieces[:0], s.plain[:0], s.brief[:0], s.briefs[:0]
 	if len(b.Metadata) > 0 {
 		s.open(nil)
 		for i := range b.Metadata {
@@ -137,13 +153,18 @@ func (s *split) encode(b *series.Batch, rs *routes) error {
 		s.close()
 	}
 	last := int32(none)
-	for _, i := range s.order {
-		if r := s.route[i]; r != last || len(s.plain)-s.parcels[len(s.parcels)-1].from >= parcelBytes {
+	for k, i := range s.order {
+		if r := s.route[i]; r != last || s.full() {
 			if last != none {
 				s.close()
 			}
-			s.open(&rs.all[r])
+			if s.open(&rs.all[r]); r != last { // starts[r] is where the next route's begin, since they are sorted
+				rs.known.look(s.know, s.order[k:s.starts[r]], s.ids, briefly(&rs.all[r]))
+			}
 			last = r
+		}
+		if s.know[i] && s.encodeBrief(b, int(i)) {
+			continue
 		}
 		if err := s.encodeSeries(b, int(i)); err != nil {
 			return err
@@ -156,12 +177,19 @@ func (s *split) encode(b *series.Batch, rs *routes) error {
 }
 
 func (s *split) open(r *route) {
-	s.parcels = append(s.parcels, parcel{route: r, from: len(s.plain), first: len(s.pieces)})
+	s.parcels = append(s.parcels, parcel{route: r, from: len(s.plain), first: len(s.pieces), bfrom: len(s.brief), bfirst: len(s.briefs)})
+}
+
+// full says whether the open parcel gets no more.
+func (s *split) full() bool {
+	p := &s.parcels[len(s.parcels)-1]
+	return len(s.plain)-p.from+p.unbrief >= parcelBytes
 }
 
 func (s *split) close() {
 	p := &s.parcels[len(s.parcels)-1]
-	p.to, p.end = len(s.plain), len(s.pieces)
+	p.to, p.end, p.bto, p.bend = len(s.plain), len(s.pieces), len(s.brief), len(s.briefs)
+	s.closeBrief(p)
 }
 
 // encodeSeries appends a series to the open parcel: one piece, unless it is very large.
@@ -173,8 +201,8 @@ func (s *split) encodeSeries(b *series.Batch, i int) error {
 		return nil
 	}
 	return s.eachPiece(b, i, func(samples []series.Sample, more []byte, histograms int) error {
-		if p := &s.parcels[len(s.parcels)-1]; len(s.plain)-p.from >= parcelBytes { // never at the first: encode has just looked
-			r := p.route
+		if s.full() { // never at the first: encode has just looked
+			r := s.parcels[len(s.parcels)-1].route
 			s.close()
 			s.open(r)
 		}

@@ -7,7 +7,7 @@ import "github.com/minitrue/minitrue/chunk/series"
 func (s *split) ownBatch(b *series.Batch, rs *routes, self int) *series.Batch {
 	l := &s.local
 	l.Series, l.Samples, l.Histograms, l.Exemplars, l.Metadata = l.Series[:0], b.Samples, l.Histograms[:0], l.Exemplars[:0], b.Metadata
-	l.Rejected = series.Rejected{}
+	l.Rejected, l.IDs = series.Rejected{}, l.IDs[:0]
 	s.localOf = s.localOf[:0]
 	h, x := 0, 0
 	for i, r := range s.route {
@@ -17,7 +17,7 @@ func (s *split) ownBatch(b *series.Batch, rs *routes, self int) *series.Batch {
 		e := b.Series[i]
 		e.Key = s.keys[i]
 		at := len(l.Series)
-		l.Series = append(l.Series, e)
+		l.Series, l.IDs = append(l.Series, e), append(l.IDs, s.ids[i])
 		s.localOf = append(s.localOf, int32(i))
 		for ; h < len(b.Histograms) && b.Histograms[h].Series <= i; h++ {
 			if hh := b.Histograms[h]; hh.Series == i {

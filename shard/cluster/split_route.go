@@ -46,9 +46,10 @@ type route struct {
 
 // routes are those of one ring.
 type routes struct {
-	ring *shard.Ring
-	of   [shard.Partitions]uint16 // partition → index in all
-	all  []route
+	ring  *shard.Ring
+	of    [shard.Partitions]uint16 // partition → index in all
+	all   []route
+	known known
 }
 
 func newRoutes(r *shard.Ring) *routes {

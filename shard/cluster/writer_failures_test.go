@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
@@ -66,7 +68,7 @@ func TestWritesAmongFailures(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { writeAmongFailures(t, seed, outcomes) })
 	}
-	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20) {
+	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20 || outcomes["by id"] < 500 || outcomes["unknown"] < 50) {
 		t.Errorf("the test tests too little: %v", outcomes)
 	}
 }
@@ -79,21 +81,27 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 	for round := range 4 {
 		x := newTrial(t, r, w)
 		b := x.batch(r, round*1000)
-		for i, all := range x.want {
+		note := func(key string, all []string) {
 			for _, s := range all {
-				if sent[x.keys[i]] == nil {
-					sent[x.keys[i]] = map[string]bool{}
+				if sent[key] == nil {
+					sent[key] = map[string]bool{}
 				}
-				sent[x.keys[i]][s] = true
+				sent[key][s] = true
 			}
 		}
+		for i, all := range x.want {
+			note(x.keys[i], all)
+		}
+		x.acquaint(t, r, note)
 		err := w.writer.Append(context.Background(), b)
 		x.check(t, b, err, outcomes)
 		scribble(b)
 		w.settle()
 		x.heal(t, err)
 	}
-	for _, node := range w.nodes {
+	for i, node := range w.nodes {
+		outcomes["by id"] += node.memory.briefs
+		outcomes["unknown"] += int(testutil.ToFloat64(w.writer.m.unknown.WithLabelValues(w.nodes[0].View().Members[i].Name)))
 		for key, all := range node.memory.samples {
 			for s := range all {
 				if !sent[key][s] {
@@ -137,6 +145,48 @@ func newTrial(t *testing.T, r *rand.Rand, w *writeWorld) *trial {
 		}
 	}
 	return x
+}
+
+// acquaint writes something of most series before anything fails, so that nodes know them; some nodes forget some, or are of a version that
+// does not take ids.
+func (x *trial) acquaint(t *testing.T, r *rand.Rand, note func(key string, all []string)) {
+	t.Helper()
+	failing := make([]writeNode, len(x.w.nodes))
+	for i, node := range x.w.nodes {
+		failing[i].before, failing[i].memory.fail, failing[i].memory.reject = node.before, node.memory.fail, node.memory.reject
+		node.before, node.memory.fail, node.memory.reject = nil, nil, nil
+		node.old = r.IntN(8) == 0
+	}
+	view := x.w.nodes[0].View()
+	healthy := *view
+	healthy.Members = slices.Clone(view.Members)
+	for i := range healthy.Members {
+		healthy.Members[i].Up = true
+	}
+	x.w.nodes[0].p.Store(&healthy)
+	b := &series.Batch{}
+	for i := range len(x.keys) {
+		if x.bad[i] || r.IntN(4) == 0 {
+			continue
+		}
+		b.Series = append(b.Series, series.Entry{Key: []byte(x.keys[i]), First: len(b.Samples), Count: 1})
+		b.Samples = append(b.Samples, series.Sample{T: randomTime(r), V: randomValue(r)})
+		note(x.keys[i], contents(b, len(b.Series)-1))
+	}
+	if err := x.w.writer.Append(context.Background(), b); err != nil || b.Rejected.Any() {
+		t.Fatalf("before anything fails: %v, rejected %v", err, b.Rejected)
+	}
+	x.w.settle()
+	for i, node := range x.w.nodes {
+		for _, key := range x.keys {
+			if r.IntN(20) == 0 || slices.Contains(x.full[key], i) { // who knows a series does not reject it
+				delete(node.memory.keys, series.HashKey([]byte(key)))
+			}
+		}
+		node.old = node.old || r.IntN(8) == 0
+		node.before, node.memory.fail, node.memory.reject = failing[i].before, failing[i].memory.fail, failing[i].memory.reject
+	}
+	x.w.nodes[0].p.Store(view)
 }
 
 // batch makes what is written: also series of sloppy senders, and such as cannot be stored anywhere.

@@ -34,7 +34,9 @@ type memory struct {
 	samples  map[string]map[string]bool // key → what was stored of the series
 	metadata map[string]bool
 	appends  int
-	tally    map[string]int // not nil: samples are only counted
+	briefs   int                  // series that came without keys
+	keys     map[series.ID]string // of the series that were ever stored
+	tally    map[string]int       // not nil: samples are only counted
 }
 
 func (m *memory) Append(_ context.Context, b *series.Batch) error {
@@ -45,9 +47,20 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 			return err
 		}
 	}
+	named := slices.Clone(b.Series) // with the keys of all
+	for i := range named {
+		if named[i].Key == nil && len(b.IDs) > 0 {
+			key, ok := m.keys[b.IDs[i]]
+			if !ok {
+				return fmt.Errorf("series %d: %w", i+1, series.ErrUnknownSeries)
+			}
+			named[i].Key = []byte(key)
+			m.briefs++
+		}
+	}
 	m.appends++
-	for i := range b.Series {
-		e := &b.Series[i]
+	for i := range named {
+		e := &named[i]
 		if e.Bad {
 			continue
 		}
@@ -61,6 +74,10 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 				continue
 			}
 		}
+		if m.keys == nil {
+			m.keys = map[series.ID]string{}
+		}
+		m.keys[series.HashKey(e.Key)] = string(e.Key)
 		if m.tally != nil {
 			m.tally[string(e.Key)] += e.Count
 			continue
@@ -239,6 +256,7 @@ type writeNode struct {
 	memory memory
 	server *httptest.Server
 	before func(w http.ResponseWriter, r *http.Request) (answered bool) // nil: nothing happens before
+	old    bool                                                         // it does not know briefs
 }
 
 // writeWorld is a cluster in this process. Writes enter it at the first node.
@@ -262,7 +280,18 @@ func newWriteWorld(t testing.TB, n, replication int, o WriterOptions) *writeWorl
 			if node.before != nil && node.before(rw, r) {
 				return
 			}
-			server.ServeHTTP(rw, r)
+			if !node.old {
+				server.ServeHTTP(rw, r)
+				return
+			}
+			r.Header.Del(headerBrief) // as a header that nobody looks at
+			answer := httptest.NewRecorder()
+			server.ServeHTTP(answer, r)
+			for k, v := range answer.Header() {
+				rw.Header()[k] = v
+			}
+			rw.WriteHeader(answer.Code)
+			_, _ = rw.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte(`,"briefs":true`), nil))
 		}))
 		t.Cleanup(node.server.Close)
 		w.nodes = append(w.nodes, node)

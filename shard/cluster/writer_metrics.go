@@ -6,10 +6,10 @@ import (
 )
 
 type writeMetrics struct {
-	samples, bytes, hinted, replayed, lost *prometheus.CounterVec // by peer
-	failures                               *prometheus.CounterVec // by peer and reason
-	queued                                 *prometheus.GaugeVec   // by peer
-	unavailable, restarts                  prometheus.Counter
+	samples, bytes, unknown, hinted, replayed, lost *prometheus.CounterVec // by peer
+	failures                                        *prometheus.CounterVec // by peer and reason
+	queued                                          *prometheus.GaugeVec   // by peer
+	unavailable, restarts                           prometheus.Counter
 }
 
 func newWriteMetrics(r prometheus.Registerer) *writeMetrics {
@@ -19,14 +19,15 @@ func newWriteMetrics(r prometheus.Registerer) *writeMetrics {
 	}
 	return &writeMetrics{
 		samples:  byPeer("forwarded_samples", "Samples and histograms that another node has stored for this one's clients, by its name."),
-		bytes:    byPeer("forwarded_bytes", "Compressed bytes of what another node has stored for this one's clients, by its name."),
+		bytes:    byPeer("forwarded_bytes", "Bytes of the bodies of what another node has stored for this one's clients, by its name."),
+		unknown:  byPeer("unknown", "Writes that were sent again with all labels, since a node did not know a series by its id, by the node's name."),
 		failures: byPeer("failures", "Writes that a node did not store, by its name and by the reason: down, queue, timeout, stale, refused, answer or error.", "reason"),
 		hinted:   byPeer("hints_appended", "Writes that were kept for a node that missed them, by its name."),
 		replayed: byPeer("hints_replayed", "Kept writes that the node has got since, by its name."),
 		lost:     byPeer("hints_dropped", "Writes that a node missed and that were not kept for it, by its name; comparing digests repairs them."),
 		queued: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "minitrue_cluster_write_queued_bytes",
-			Help: "Compressed bytes on their way to a node, by its name.",
+			Help: "Memory that writes on their way to a node may take, by its name.",
 		}, []string{"peer"}),
 		unavailable: f.NewCounter(prometheus.CounterOpts{
 			Name: "minitrue_cluster_write_unavailable_total",

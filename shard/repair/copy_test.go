@@ -89,11 +89,29 @@ func TestRoundsMakeRoomForACopy(t *testing.T) {
 			r.mu.Lock()
 			r.state(m.ID).soon = soon
 			r.mu.Unlock()
-			r.told(m, nil)
+			r.told(m, nil, 0)
 			pause := time.Duration(r.states[m.ID].due-c.clock) * time.Millisecond
 			if long := pause > 2*r.o.Interval; long != (copies > 0) {
 				t.Errorf("with %d copies, and soon %t, the next round is in %v", copies, soon, pause)
 			}
+		}
+	}
+}
+
+// A round that took long is followed by a rest from all rounds, but none becomes rarer than Interval says.
+func TestRoundsRest(t *testing.T) {
+	c := newTrio(t, 2, shard.Active, shard.Active, shard.Active)
+	r, v := c.nodes[0].rep, c.nodes[0].view
+	if m, pause := r.nextPeer(); pause > 0 || m.ID == "" {
+		t.Fatalf("no round is due for %v", pause)
+	}
+	for _, row := range []struct{ took, rest int64 }{{0, 1}, {20, 400}, {10_000, 5000}} {
+		r.told(v.Members[1], nil, row.took)
+		r.states[v.Members[2].ID].due = 0
+		r.states[v.Members[1].ID].due = 0
+		_, pause := r.nextPeer()
+		if got := pause.Milliseconds(); row.took > 0 && got != row.rest || got > row.rest {
+			t.Errorf("after a round of %d ms there is none for %d ms, want %d", row.took, got, row.rest)
 		}
 	}
 }

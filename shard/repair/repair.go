@@ -45,6 +45,7 @@ type Repairer struct {
 	offers  map[string]*offer
 	dropped shard.Set // what the store need not keep
 	hinted  int64     // since when hints for this node are known to wait, ms; 0: none do
+	rest    int64     // until when there are no rounds, ms
 }
 
 // New returns a repairer. It does nothing before Run, but answers.
@@ -103,11 +104,12 @@ func (r *Repairer) runRounds(ctx context.Context) error {
 			}
 			continue
 		}
+		began := r.now()
 		err := r.Round(ctx, m)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.told(m, err)
+		r.told(m, err, r.now()-began)
 	}
 }
 
@@ -133,7 +135,7 @@ func (r *Repairer) nextPeer() (_ shard.Member, pause time.Duration) {
 			best, due = i, s.due
 		}
 	}
-	if best < 0 || due > now {
+	if due = max(due, r.rest); best < 0 || due > now {
 		return shard.Member{}, time.Duration(max(1, due-now)) * time.Millisecond
 	}
 	return v.Members[best], 0
@@ -142,8 +144,12 @@ func (r *Repairer) nextPeer() (_ shard.Member, pause time.Duration) {
 // copyingPause is how much rarer rounds are while this node copies: both read and count the same windows, and the change is to end.
 const copyingPause = 6
 
-// told plans the next round with a peer and logs what is new about it.
-func (r *Repairer) told(m shard.Member, err error) {
+// restTimes is how many times as long as a round the rest after it is, where that does not make rounds rarer than Interval: while much is
+// written to many partitions, sums differ whenever they are compared, and take long.
+const restTimes = 20
+
+// told plans the next round with a peer, after one that took some ms, and logs what is new about it.
+func (r *Repairer) told(m shard.Member, err error, took int64) {
 	now, text := r.now(), ""
 	if err != nil {
 		text = err.Error()
@@ -158,6 +164,7 @@ func (r *Repairer) told(m shard.Member, err error) {
 		pause /= 4
 	}
 	s.due = now + int64(float64(pause.Milliseconds())*(0.8+0.4*rand.Float64())) // nodes that start together do not stay in step
+	r.rest = now + min(restTimes*took, r.o.Interval.Milliseconds()/int64(max(1, len(r.states))))
 	news := text != s.err
 	s.err = text
 	r.mu.Unlock()

@@ -120,6 +120,7 @@ func (r *Repairer) remember(ctx context.Context, m *memo, peers series.Digest, p
 type hot struct {
 	ours, peers series.Digest // the last sums
 	rounds      int           // that the streak lasts
+	since       int64         // when it began, ms
 	streak      shard.Set     // the partitions that differed in each of them
 	quiet       shard.Set     // those of which a look has shown that they differ only by writes on their way
 	until       int64         // to when that is believed, ms
@@ -127,10 +128,7 @@ type hot struct {
 	looked      int64         // when the last look was, ms
 }
 
-const (
-	streakRounds = 3 // a write is under way for less than that
-	maxPause     = 10 * time.Minute
-)
+const maxPause = 10 * time.Minute
 
 // compareHot looks into the newest windows: into all that differs when nothing was written since the last comparison, else
 // into partitions that differ again and again.
@@ -149,7 +147,7 @@ func (r *Repairer) compareHot(ctx context.Context, w *walk, s *state, parts *sha
 		}
 		return r.remember(ctx, &s.still, peers, parts, cut, noLimit)
 	}
-	look := h.next(lacks, r.now(), r.o.Settle)
+	look := h.next(lacks, r.now(), r.o.Settle, r.o.Grace)
 	if look == nil {
 		return nil
 	}
@@ -166,18 +164,18 @@ func (r *Repairer) compareHot(ctx context.Context, w *walk, s *state, parts *sha
 }
 
 // next goes on with the streak, and returns the partitions to look into now; nil when there are none.
-func (h *hot) next(lacks map[int64]*lack, now int64, settle time.Duration) *shard.Set {
+func (h *hot) next(lacks map[int64]*lack, now int64, settle, grace time.Duration) *shard.Set {
 	differ := shard.Set{}
 	for _, l := range lacks {
 		differ.Union(&l.whole)
 		differ.Union(&l.some)
 	}
 	if h.rounds == 0 {
-		h.streak = differ
+		h.streak, h.since = differ, now
 	}
 	h.streak.Intersect(&differ)
 	h.rounds++
-	if h.rounds < streakRounds || now-h.looked < settle.Milliseconds()/2 {
+	if h.rounds < 2 || now-h.since < grace.Milliseconds() || now-h.looked < settle.Milliseconds()/2 { // a write is under way for less than that
 		return nil
 	}
 	h.rounds = 0

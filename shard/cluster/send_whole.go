@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard/peer"
+)
+
+// delivery is a body and the parcels in it.
+type delivery struct {
+	body    *body
+	parcels []int32
+
+	// The shipment's mutex guards these.
+	open  int   // nodes that have not answered yet
+	rest  *body // what body has as a brief, as messages that are not compressed: made when the batch goes while somebody is open. nil before
+	whole *body // the same as body without a brief, when somebody has needed it; body itself when that has none
+}
+
+// begin counts a node that gets the delivery.
+func (d *delivery) begin() {
+	d.body.hold()
+	d.open++
+}
+
+// done counts one that has got it, or will not. What the delivery has made for others goes with the last one.
+func (d *delivery) done() {
+	d.body.release()
+	if d.open--; d.open > 0 {
+		return
+	}
+	if d.rest != nil {
+		d.rest.release()
+	}
+	if d.whole != nil && d.whole != d.body {
+		d.whole.release()
+	}
+	d.rest, d.whole = nil, nil
+}
+
+// wholeOf returns a delivery's body without a brief, for a node that does not know the series, or that gets it who knows when. The caller
+// holds the shipment's mutex, and releases the body.
+func (sh *shipment) wholeOf(d *delivery) *body {
+	switch {
+	case d.whole != nil:
+	case d.body.brief == 0:
+		d.whole = d.body
+	default:
+		if d.rest == nil {
+			d.rest = sh.s.unbrief(sh.batch, d.parcels)
+		}
+		d.whole = joinRest(d.body, d.rest)
+	}
+	d.whole.hold()
+	return d.whole
+}
+
+// unbrief encodes what is in the briefs of some parcels, with keys.
+func (s *split) unbrief(b *series.Batch, parcels []int32) *body {
+	r := bodies.Get().(*body)
+	r.hold()
+	r.b, r.fresh.of = r.b[:0], s.routes
+	for _, j := range parcels {
+		p := &s.parcels[j]
+		for _, i := range s.briefs[p.bfirst:p.bend] {
+			e := &b.Series[i]
+			r.b = appendSeries(r.b, s.keys[i], b.Samples[e.First:e.First+e.Count], nil)
+		}
+		r.series += p.bend - p.bfirst
+		r.fresh.add(p.route, s.briefs[p.bfirst:p.bend], s.ids)
+	}
+	return r
+}
+
+// joinRest makes of a body and what its brief stands for one without a brief: first the series of the request, then the others.
+func joinRest(b, rest *body) *body {
+	w := bodies.Get().(*body)
+	w.hold()
+	request := b.b[b.brief:]
+	plain, header := binary.Uvarint(request) // 0, 0 of none
+	w.b = binary.AppendUvarint(w.b[:0], plain+uint64(len(rest.b)))
+	w.b = append(w.b, request[header:]...)
+	at := len(w.b)
+	w.b = appendSnappy(w.b, rest.b)
+	_, header = binary.Uvarint(w.b[at:])
+	w.b = append(w.b[:at], w.b[at+header:]...)
+	w.samples, w.series, w.weight = b.samples, b.series+rest.series, len(w.b)
+	w.fresh.join(&b.fresh)
+	w.fresh.join(&rest.fresh)
+	return w
+}
+
+// errUnknown: a node cannot read a brief, since it does not know the series, or does not know briefs.
+var errUnknown = errors.New("the node does not know a series by its id")
+
+func isUnknown(err error) bool { return errors.Is(err, errUnknown) }
+
+// briefError is the error of a write with a brief.
+func briefError(err error, brief int) error {
+	var se *peer.StatusError
+	if brief > 0 && errors.As(err, &se) && (se.Code == http.StatusPreconditionFailed || se.Code == http.StatusBadRequest) {
+		return fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return err
+}
+
+// busy says whether so much is on its way to a node that what is sent there must take little memory, and not little time.
+func (l *lane) busy() bool { return l.queued.Load() > l.w.o.MaxQueued/4 }
