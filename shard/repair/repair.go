@@ -45,7 +45,7 @@ type Repairer struct {
 	offers  map[string]*offer
 	dropped shard.Set // what the store need not keep
 	hinted  int64     // since when hints for this node are known to wait, ms; 0: none do
-	rest    int64     // until when there are no rounds, ms
+	resting int64     // until when there are no rounds, ms
 }
 
 // New returns a repairer. It does nothing before Run, but answers.
@@ -135,7 +135,7 @@ func (r *Repairer) nextPeer() (_ shard.Member, pause time.Duration) {
 			best, due = i, s.due
 		}
 	}
-	if due = max(due, r.rest); best < 0 || due > now {
+	if due = max(due, r.resting); best < 0 || due > now {
 		return shard.Member{}, time.Duration(max(1, due-now)) * time.Millisecond
 	}
 	return v.Members[best], 0
@@ -164,7 +164,7 @@ func (r *Repairer) told(m shard.Member, err error, took int64) {
 		pause /= 4
 	}
 	s.due = now + int64(float64(pause.Milliseconds())*(0.8+0.4*rand.Float64())) // nodes that start together do not stay in step
-	r.rest = now + min(restTimes*took, r.o.Interval.Milliseconds()/int64(max(1, len(r.states))))
+	r.resting = now + min(restTimes*took, r.o.Interval.Milliseconds()/int64(max(1, len(r.states))))
 	news := text != s.err
 	s.err = text
 	r.mu.Unlock()
