@@ -170,6 +170,7 @@ func (m *membership) run(of context.Context) error {
 		g.Go(m.serve)
 		g.Go(func() error {
 			<-ctx.Done()
+			m.door.Close()
 			return m.server.Close() // whoever waits for an answer asks another node
 		})
 	}

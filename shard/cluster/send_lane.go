@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -79,9 +78,6 @@ func (l *lane) give(n int) {
 
 var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Content-Encoding": {"snappy"}}
 
-// maxAnswer bounds the answer to a write, which has some bytes for each rejected series.
-const maxAnswer = 32 << 20
-
 // post sends a write to a node: a brief of some bytes, and a request. written is set for what was written before: a hint, or what is sent on
 // of one.
 func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written *int64) (answer writeAnswer, err error) {
@@ -95,14 +91,9 @@ func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, 
 	if brief > 0 {
 		header.Set(headerBrief, strconv.Itoa(brief))
 	}
-	resp, err := w.client.Post(ctx, m, writePath, b, header)
+	raw, err := w.client.Write(ctx, m, writePath, b, header)
 	if err != nil {
 		return answer, briefError(err, brief)
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return answer, fmt.Errorf("read the answer of node %s: %w", m.Name, err)
 	}
 	if err := json.Unmarshal(raw, &answer); err != nil {
 		return answer, fmt.Errorf("%w: %w", errAnswer, err)

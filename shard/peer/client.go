@@ -60,6 +60,7 @@ type Client struct {
 	o        ClientOptions
 	scheme   string
 	by       *http.Transport
+	links    links
 	requests *prometheus.CounterVec
 	sent     *prometheus.CounterVec
 	received *prometheus.CounterVec
@@ -85,6 +86,7 @@ func NewClient(o ClientOptions) *Client {
 		DisableCompression:    true,
 		WriteBufferSize:       64 << 10,
 	}}
+	c.links = links{tls: o.TLS, timeout: o.Timeout}
 	if o.TLS != nil {
 		c.scheme = "https"
 	}
@@ -116,14 +118,31 @@ func (c counted) Read(b []byte) (int, error) {
 }
 
 // Close closes the connections that nobody uses.
-func (c *Client) Close() { c.by.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.by.CloseIdleConnections()
+	c.links.CloseIdleConnections()
+}
 
 // Post sends a request to a node. The path may have a query. An answer 2xx is returned, and the caller closes its Body; any other
 // is a [*StatusError], which is [ErrStale] when the node knows another ring. The caller does not change the body before the answer has
 // been read to its end, and never after an error: the connection may not have let go of it. A request may reach the node twice.
 func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
+	return c.askTwice(ctx, c.by, m, path, body, header)
+}
+
+// Write is Post for requests of which there are very many, and which have short answers: it returns the body of the answer.
+func (c *Client) Write(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) ([]byte, error) {
+	resp, err := c.askTwice(ctx, &c.links, m, path, body, header)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(resp.Body)
+}
+
+// askTwice asks again when the first answer says that the clocks differ.
+func (c *Client) askTwice(ctx context.Context, by http.RoundTripper, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
 	for again := false; ; again = true {
-		resp, err := c.post(ctx, m, path, body, header)
+		resp, err := c.post(ctx, by, m, path, body, header)
 		var skewed *skewError
 		if errors.As(err, &skewed) && !again {
 			c.skews.Store(m.Peer, skewed.skew)
@@ -136,13 +155,13 @@ func (c *Client) Post(ctx context.Context, m shard.Member, path string, body []b
 	}
 }
 
-func (c *Client) post(ctx context.Context, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
+func (c *Client) post(ctx context.Context, by http.RoundTripper, m shard.Member, path string, body []byte, header http.Header) (*http.Response, error) {
 	r, err := c.request(ctx, m, path, body, header)
 	if err != nil {
 		return nil, err
 	}
 	c.sent.WithLabelValues(r.URL.Path).Add(float64(len(body)))
-	resp, err := c.by.RoundTrip(r)
+	resp, err := by.RoundTrip(r)
 	code := 0
 	if err == nil {
 		code = resp.StatusCode

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -38,6 +39,7 @@ type world struct {
 	http    *httptest.Server
 	member  shard.Member
 	theirs  atomic.Uint64 // epoch of the server
+	conns   atomic.Int64  // that were made to it
 	tamper  func(*http.Request)
 	metrics *prometheus.Registry
 }
@@ -51,12 +53,18 @@ func newWorld(t *testing.T, secret []byte) *world {
 	w.server.Handle("/peer/v1/full", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, strings.Repeat("full ", maxText), http.StatusServiceUnavailable)
 	}))
-	w.http = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.http = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if w.tamper != nil {
 			w.tamper(r)
 		}
 		w.server.ServeHTTP(rw, r)
 	}))
+	w.http.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			w.conns.Add(1)
+		}
+	}
+	w.http.Start()
 	t.Cleanup(w.http.Close)
 	w.member = shard.Member{Node: shard.Node{ID: "id-of-ing2"}, Name: "ing2", Peer: strings.TrimPrefix(w.http.URL, "http://")}
 	return w

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +49,10 @@ type Server struct {
 	mux      *http.ServeMux
 	refused  *prometheus.CounterVec
 	lastLine atomic.Int64 // when a stranger was last logged, Unix ns
+
+	mu     sync.Mutex // guards what follows
+	steady map[net.Conn]bool
+	closed bool
 }
 
 // NewServer returns a server without handlers but that for [Client.Hello].
@@ -84,6 +90,12 @@ func (s *Server) HandleCurrent(path string, h http.Handler) {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.takeOver(w, r) {
+		s.serve(w, r)
+	}
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(headerProtocol, strconv.Itoa(Protocol))
 	if err := s.admit(r); err != nil {
 		s.refuse(w, r, err)
