@@ -166,20 +166,16 @@ func (l *link) ask(r *http.Request) (*http.Response, error) {
 	if sent == nil {
 		sent = l.w.Flush()
 	}
-	if sent != nil && errors.Is(sent, os.ErrDeadlineExceeded) {
+	if errors.Is(sent, os.ErrDeadlineExceeded) {
 		return nil, sent
 	}
 	resp, err := http.ReadResponse(l.r, r)
-	if err == nil && sent != nil {
-		resp.Close = true
+	switch {
+	case err == nil:
+		resp.Close = resp.Close || sent != nil
+		return resp, nil
+	case sent != nil:
+		return nil, sent
 	}
-	return resp, errors.Join(err, onlyWith(err, sent))
-}
-
-// onlyWith is the second error if there is the first.
-func onlyWith(err, more error) error {
-	if err == nil {
-		return nil
-	}
-	return more
+	return nil, err
 }
