@@ -16,6 +16,9 @@
 // can be replayed for five minutes, which does no harm, since all that nodes ask of each other can be done twice. Other headers and the
 // bodies of answers are not covered.
 //
+// Requests that come by the thousand and have short answers ([Client.Write]) go on connections of their own, with the header X-Minitrue-Steady. It
+// is the same HTTP/1.1; but one goroutine at each end does everything, where those of net/http would wake each other up four times a request.
+//
 // Long answers are streams of frames ([FrameWriter], [FrameReader]), which end with a frame that says so:
 //
 //	┌─────────┬──────────────┬─────────┐   ┌───┬──────────────┬─────────┬──────────────────────┐
