@@ -26,7 +26,7 @@ func (c *Cycle) Rest(ctx context.Context, part float64) {
 		now = time.Now
 	}
 	if wait == nil {
-		wait = sleep
+		wait = Sleep
 	}
 	t := now()
 	if c.began.IsZero() {
@@ -42,7 +42,8 @@ func (c *Cycle) Rest(ctx context.Context, part float64) {
 	c.began = now()
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+// Sleep waits for a time, or until the context ends.
+func Sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -79,7 +80,7 @@ func (s *Store) runFlush(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			s.m.flushErrors.Inc()
 			s.o.Logger.Error("recent samples could not be written to a block; they are safe in the log, and the next try is in some seconds", "err", err)
-			sleep(ctx, 5*time.Second)
+			duty.Sleep(ctx, 5*time.Second)
 		}
 	}
 }
@@ -90,15 +91,6 @@ func (s *Store) stick(stuck bool) {
 	defer s.viewMu.Unlock()
 	s.stuck.Store(stuck)
 	s.room.Broadcast()
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 func (s *Store) freezeIfDue() error {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -173,7 +174,7 @@ func (l *lane) learn(b *body, a *writeAnswer, err error) {
 	if rs == nil || rs != l.w.routes.Load() {
 		return
 	}
-	if isUnknown(err) {
+	if errors.Is(err, series.ErrUnknownSeries) {
 		var named series.Batch
 		if decodeBrief(&named, b.b[:b.brief]) == nil {
 			rs.known.forget(named.IDs)

@@ -15,7 +15,7 @@
 // Of a series that all who get it have stored before, the id is sent in the place of the labels (a brief, which stands before the body). Which
 // these are is a guess: a node that does not know one of them, since it began anew, say, stores nothing and says so, and gets
 // the same with labels. Hints always have labels. Bodies for one node that come while it answers go together, in one
-// request and one sync there; when several senders write at once, they are waited for as long as one request takes, and 2 ms at most.
+// request and one sync there; when several senders write at once, they are waited for half as long as a request takes, and 1 ms at most.
 //
 // A write is acknowledged when enough of the owners, and during a change of the ring enough of the next owners as well, have
 // stored it ([Consistency]); else it fails with [series.ErrUnavailable], at the moment when that is certain, and the sender tries again.

@@ -165,7 +165,7 @@ func (sh *shipment) start(d *delivery, whole bool) *body {
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body) {
 	rejected, err := l.group.post(m, b, sh.written, false)
 	l.give(b.weight)
-	if isUnknown(err) {
+	if errors.Is(err, series.ErrUnknownSeries) {
 		b.spoiled.Store(true) // the connection may not have let go of it
 		b.release()
 		sh.mu.Lock()

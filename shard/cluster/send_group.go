@@ -51,7 +51,7 @@ type ticket struct {
 }
 
 // post sends a body, with others or alone, and returns what of it the node does not store. written is when a hint was written, nil for
-// what is written now. errUnknown means that the body, or one that it went with, has a brief with series that the node does not know.
+// what is written now. [series.ErrUnknownSeries] means that the body, or one that it went with, has a brief with series that the node does not know.
 func (g *group) post(m shard.Member, b *body, written *int64, alone bool) ([]rejectedSeries, error) {
 	t := &ticket{m: m, body: b, written: written, alone: alone || written != nil, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
 	g.mu.Lock()

@@ -94,16 +94,11 @@ func joinRest(b, rest *body) *body {
 	return w
 }
 
-// errUnknown: a node cannot read a brief, since it does not know the series, or does not know briefs.
-var errUnknown = errors.New("the node does not know a series by its id")
-
-func isUnknown(err error) bool { return errors.Is(err, errUnknown) }
-
-// briefError is the error of a write with a brief.
+// briefError is the error of a write with a brief. A node that cannot read it does not know the series, or does not know briefs.
 func briefError(err error, brief int) error {
 	var se *peer.StatusError
 	if brief > 0 && errors.As(err, &se) && (se.Code == http.StatusPreconditionFailed || se.Code == http.StatusBadRequest) {
-		return fmt.Errorf("%w: %w", errUnknown, err)
+		return fmt.Errorf("%w: %w", series.ErrUnknownSeries, err)
 	}
 	return err
 }
