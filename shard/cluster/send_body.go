@@ -119,6 +119,13 @@ func (s *split) gatherBody(list []int32, once bool) *body {
 	return b
 }
 
+// elements returns how long a block of Snappy is without compression, and what it has behind that length, which may stand behind another's: 0 and
+// nothing of no block.
+func elements(block []byte) (plain uint64, behind []byte) {
+	plain, header := binary.Uvarint(block)
+	return plain, block[header:]
+}
+
 func appendSnappy(dst, plain []byte) []byte {
 	dst = slices.Grow(dst, s2.MaxEncodedLen(len(plain)))
 	return dst[:len(dst)+len(s2.EncodeSnappy(dst[len(dst):cap(dst)], plain))]

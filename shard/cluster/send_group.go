@@ -119,7 +119,7 @@ func (g *group) cut() []*ticket {
 	n, plain := 0, uint64(0)
 	for n < len(g.waiting) {
 		b := g.waiting[n].body
-		size, _ := binary.Uvarint(b.b[b.brief:])
+		size, _ := elements(b.b[b.brief:])
 		alone := g.waiting[n].alone || n > 0 && g.waiting[n-1].alone // the time of what was written before is that of the request
 		if plain += size + uint64(b.brief); n > 0 && (alone || plain > groupMost) {
 			break
@@ -205,7 +205,7 @@ func join(ts []*ticket) *body {
 	plain := uint64(0)
 	b.b = b.b[:0]
 	for _, t := range ts {
-		size, _ := binary.Uvarint(t.body.b[t.body.brief:])
+		size, _ := elements(t.body.b[t.body.brief:])
 		plain += size
 		b.samples += t.body.samples
 		b.series += t.body.series
@@ -217,9 +217,8 @@ func join(ts []*ticket) *body {
 	}
 	b.b = binary.AppendUvarint(b.b, plain)
 	for _, t := range ts {
-		request := t.body.b[t.body.brief:]
-		_, header := binary.Uvarint(request)
-		b.b = append(b.b, request[header:]...)
+		_, request := elements(t.body.b[t.body.brief:])
+		b.b = append(b.b, request...)
 	}
 	return b
 }

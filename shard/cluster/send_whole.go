@@ -80,14 +80,13 @@ func (s *split) unbrief(b *series.Batch, parcels []int32) *body {
 func joinRest(b, rest *body) *body {
 	w := bodies.Get().(*body)
 	w.hold()
-	request := b.b[b.brief:]
-	plain, header := binary.Uvarint(request) // 0, 0 of none
+	plain, request := elements(b.b[b.brief:])
 	w.b = binary.AppendUvarint(w.b[:0], plain+uint64(len(rest.b)))
-	w.b = append(w.b, request[header:]...)
+	w.b = append(w.b, request...)
 	at := len(w.b)
 	w.b = appendSnappy(w.b, rest.b)
-	_, header = binary.Uvarint(w.b[at:])
-	w.b = append(w.b[:at], w.b[at+header:]...)
+	_, others := elements(w.b[at:])
+	w.b = append(w.b[:at], others...)
 	w.samples, w.series, w.weight = b.samples, b.series+rest.series, len(w.b)
 	w.fresh.join(&b.fresh)
 	w.fresh.join(&rest.fresh)
