@@ -28,7 +28,7 @@ const digestMagic = "MTDIGES1"
 const digestWorth = 100
 
 // Digests returns the digests of the block's samples. It reads the whole block when they are neither in the cache nor in
-// their file.
+// their file, and rests as ctx says (package duty).
 func (b *Block) Digests(ctx context.Context) (Digests, error) {
 	d, err := b.cache.get(&b.digests, func() (*decoded, error) {
 		if raw, ok := b.readDigests(); ok {

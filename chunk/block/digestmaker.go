@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
@@ -64,6 +65,7 @@ func (m *digestMaker) slice(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		duty.Rest(ctx)
 		if err := m.series(ord, mint, maxt); err != nil {
 			return err
 		}

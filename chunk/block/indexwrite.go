@@ -49,6 +49,9 @@ const (
 	trailerSize = sections*tocEntry + 16 + 4*4 + 4 + len(indexMagic)
 )
 
+// restEvery is how many series or labels are written to an index between two calls of rest.
+const restEvery = 256
+
 const labelSlab = 1 << 20 // bytes of a piece of what is kept of all label sets
 
 // indexWriter makes an index while series and rows go by. Of a series it keeps
@@ -58,6 +61,7 @@ type indexWriter struct {
 	n       int64 // bytes written
 	toc     [sections]tocItem
 	scratch []byte
+	rest    func() // see WriterOptions
 
 	pairs  *pairs
 	labels [][]byte // label sets: uvarint count, uvarint pairs, in pieces
@@ -73,7 +77,7 @@ type tocItem struct {
 }
 
 func newIndexWriter(w io.Writer, p *pairs) *indexWriter {
-	x := &indexWriter{w: bufio.NewWriterSize(w, 64<<10), pairs: p}
+	x := &indexWriter{w: bufio.NewWriterSize(w, 64<<10), pairs: p, rest: func() {}}
 	_, _ = x.w.WriteString(indexMagic) // the error sticks in bufio
 	x.n = int64(len(indexMagic))
 	return x
@@ -139,14 +143,16 @@ func (x *indexWriter) eachSet(f func(ord uint32, labels []uint32)) {
 				set = append(set, uint32(p))
 			}
 			f(ord, set)
-			ord++
+			if ord++; ord%restEvery == 0 {
+				x.rest()
+			}
 		}
 	}
 }
 
 // finish writes the index.
 func (x *indexWriter) finish(id ulid.ULID) error {
-	order, names, first := x.pairs.sorted()
+	order, names, first := x.pairs.sorted(x.rest)
 	x.writeNames(names, first)
 	x.writeValues(order)
 	place := make([]uint32, len(order)) // by pair: its place in order
@@ -176,12 +182,18 @@ func (x *indexWriter) writeNames(names []string, first []uint32) {
 func (x *indexWriter) writeValues(order []uint32) {
 	x.begin(secValueEnd)
 	end := uint32(0)
-	for _, p := range order {
+	for i, p := range order {
+		if i%restEvery == 0 {
+			x.rest()
+		}
 		end += uint32(len(x.pairs.value(p)))
 		x.put32(secValueEnd, end)
 	}
 	x.begin(secValues)
-	for _, p := range order {
+	for i, p := range order {
+		if i%restEvery == 0 {
+			x.rest()
+		}
 		x.put(secValues, []byte(x.pairs.value(p)))
 	}
 }

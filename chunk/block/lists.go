@@ -58,8 +58,13 @@ func (x *indexWriter) listRange(place, counts []uint32, from, to uint32, total i
 			}
 		}
 	})
+	done := uint32(0)
 	for i := range next {
 		n := counts[from+uint32(i)]
+		if done += 1 + n; done >= restEvery {
+			x.rest()
+			done = 0
+		}
 		list := ords[next[i]-n : next[i]]
 		lists.uvarint(n)
 		prev := uint32(0)

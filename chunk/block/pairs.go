@@ -103,8 +103,8 @@ func (p *pairs) compare(a, b []uint32) int {
 }
 
 // sorted returns all pairs by name and value, and the names in order with the place of
-// their first pair among them; the last entry of first is how many pairs there are.
-func (p *pairs) sorted() (order []uint32, names []string, first []uint32) {
+// their first pair among them; the last entry of first is how many pairs there are. It rests between names.
+func (p *pairs) sorted(rest func()) (order []uint32, names []string, first []uint32) {
 	byName := make([]uint32, len(p.names))
 	for i := range byName {
 		byName[i] = uint32(i)
@@ -127,6 +127,7 @@ func (p *pairs) sorted() (order []uint32, names []string, first []uint32) {
 		place[n]++
 	}
 	for i := range names {
+		rest()
 		p.sortValues(order[first[i]:first[i+1]])
 	}
 	return order, names, first

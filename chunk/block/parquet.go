@@ -42,6 +42,7 @@ type parquetWriter struct {
 
 	z           *compressor
 	raw, packed []byte // pages of dictColumn
+	rest        func() // see WriterOptions
 }
 
 func newParquetWriter(f disk.File, schema []format.SchemaElement, cols []column) (*parquetWriter, error) {
@@ -49,7 +50,7 @@ func newParquetWriter(f disk.File, schema []format.SchemaElement, cols []column)
 	if err != nil {
 		return nil, err
 	}
-	w := &parquetWriter{out: newOutput(f), schema: schema, cols: cols, z: z}
+	w := &parquetWriter{out: newOutput(f), schema: schema, cols: cols, z: z, rest: func() {}}
 	w.enc = thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&w.scratch))
 	_, _ = w.out.Write([]byte(parquetMagic)) // the error sticks
 	return w, nil
@@ -71,6 +72,7 @@ func (w *parquetWriter) columnChunk(codec format.CompressionCodec, stats format.
 		Type: c.typ, PathInSchema: c.path, Codec: codec, Statistics: stats,
 	}
 	for _, p := range pages {
+		w.rest()
 		at := w.out.n
 		if len(p.data) > math.MaxInt32 || p.raw > math.MaxInt32 {
 			return fmt.Errorf("write column %v: a page of %d bytes is too large", c.path, p.raw)
@@ -128,9 +130,12 @@ func (w *parquetWriter) page(p page) error {
 // behind the levels of a repeated column.
 func (w *parquetWriter) dictColumn(plain []byte, entries int, places []uint32, levels []byte, rows int) error {
 	width := hybridWidth(entries)
+	w.rest()
 	w.raw = append(append(w.raw[:0], levels...), byte(width))
 	w.raw = appendHybrid(w.raw, places, width)
+	w.rest()
 	w.packed = w.z.pack(w.packed[:0], plain)
+	w.rest()
 	at := len(w.packed)
 	w.packed = w.z.pack(w.packed, w.raw)
 	return w.columnChunk(format.Zstd, format.Statistics{},

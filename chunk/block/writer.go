@@ -27,6 +27,7 @@ type WriterOptions struct {
 	ULID ulid.ULID        // the block's name; zero means a new one
 	Now  func() time.Time // for a new ULID; nil means time.Now
 	FS   disk.FS          // nil means disk.OS
+	Rest func()           // is called often while Commit works, for one who rests; nil means never
 }
 
 // Writer writes one block. It is used by one goroutine. After an error only Abort
@@ -35,6 +36,7 @@ type Writer struct {
 	root, tmp string
 	meta      Meta
 	fs        disk.FS
+	rest      func()
 
 	pairs    *pairs
 	rows     *rowWriter
@@ -56,6 +58,9 @@ func Create(root string, o WriterOptions) (*Writer, error) {
 	if o.FS == nil {
 		o.FS = disk.OS
 	}
+	if o.Rest == nil {
+		o.Rest = func() {}
+	}
 	if o.ULID == (ulid.ULID{}) {
 		id, err := ulid.New(ulid.Timestamp(o.Now()), rand.Reader)
 		if err != nil {
@@ -64,7 +69,7 @@ func Create(root string, o WriterOptions) (*Writer, error) {
 		o.ULID = id
 	}
 	w := &Writer{
-		root: root, tmp: filepath.Join(root, o.ULID.String()+tmpSuffix), fs: o.FS, pairs: newPairs(),
+		root: root, tmp: filepath.Join(root, o.ULID.String()+tmpSuffix), fs: o.FS, rest: o.Rest, pairs: newPairs(),
 		meta: Meta{ULID: o.ULID, Version: Version, MinTime: math.MaxInt64, MaxTime: math.MinInt64, Files: map[string]FileMeta{}},
 	}
 	if err := w.open(); err != nil {
@@ -103,6 +108,7 @@ func (w *Writer) open() error {
 	}
 	w.indexOut = newOutput(f)
 	w.index = newIndexWriter(w.indexOut, w.pairs)
+	w.rows.rest, w.series.rest, w.index.rest = w.rest, w.rest, w.rest
 	return nil
 }
 

@@ -27,6 +27,8 @@ type MergeOptions struct {
 	Deleted func(b *block.Block, ord uint32) []chunk.Interval // what is deleted of a series of a block; nil means nothing
 	Keep    *shard.Set                                        // series of other partitions are left out; nil means none
 	Duty    float64                                           // the part of its time that it works, so that ingest has the rest; 0 means 1
+
+	cycle duty.Cycle // the clock of rests; for tests
 }
 
 // forgetEvery is how many bytes are read before their pages are given back: chunks, and of the index of a series about indexed.
@@ -43,12 +45,13 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	if len(blocks) == 0 {
 		return block.Meta{}, errors.New("merge blocks: there are none")
 	}
+	m := merger{cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), cycle: o.cycle, deleted: o.Deleted, keep: o.Keep}
+	o.Writer.Rest = func() { m.cycle.Rest(ctx, m.duty) }
 	w, err := block.Create(root, o.Writer)
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
-	m := merger{w: w, cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), deleted: o.Deleted, keep: o.Keep}
-	m.emit = m.merged
+	m.w, m.emit = w, m.merged
 	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64, Resolution: blocks[0].Meta().Resolution}
 	if origin.Resolution > 0 {
 		m.emit, m.resolution = m.joined, origin.Resolution

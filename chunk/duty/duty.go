@@ -42,6 +42,21 @@ func (c *Cycle) Rest(ctx context.Context, part float64) {
 	c.began = now()
 }
 
+type restKey struct{}
+
+// Resting returns a context of work that rests: [Rest] calls rest, as often as it is called itself.
+func Resting(ctx context.Context, rest func()) context.Context {
+	return context.WithValue(ctx, restKey{}, rest)
+}
+
+// Rest is for work of which those who asked for it know whether it may rest, and say so by [Resting]. It is called in the goroutine that they
+// asked in, as often as Cycle.Rest.
+func Rest(ctx context.Context) {
+	if rest, ok := ctx.Value(restKey{}).(func()); ok {
+		rest()
+	}
+}
+
 // Sleep waits for a time, or until the context ends.
 func Sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)

@@ -47,3 +47,15 @@ func TestTheContextEndsARest(t *testing.T) {
 	c.Rest(ctx, 0.5)
 	c.Rest(ctx, 0.5) // for an hour
 }
+
+// Work rests as the context says, which asked for it.
+func TestRestOfAContext(t *testing.T) {
+	Rest(t.Context())
+	rests := 0
+	ctx := Resting(t.Context(), func() { rests++ })
+	Rest(ctx)
+	Rest(context.WithoutCancel(ctx))
+	if rests != 2 {
+		t.Errorf("it has rested %d times, want 2", rests)
+	}
+}
