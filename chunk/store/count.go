@@ -8,6 +8,7 @@ import (
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/block"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
@@ -96,6 +97,7 @@ func (c *counter) run(ctx context.Context) error {
 		return err
 	}
 	for i := range hits {
+		duty.Rest(ctx)
 		if i%256 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -36,6 +36,7 @@ func (s *Store) Digests(ctx context.Context, mint, maxt int64) ([]shard.Leaf, er
 	s.startSums()
 	asked := s.ledger.turn()
 	defer s.ledger.done()
+	ctx = s.ledger.alone(ctx)
 	for {
 		leaves, err := s.leaves(ctx, chunk.Window(mint), chunk.Window(maxt), asked)
 		if err == nil {
@@ -45,6 +46,18 @@ func (s *Store) Digests(ctx context.Context, mint, maxt int64) ([]shard.Leaf, er
 			return nil, fmt.Errorf("digests: %w", err)
 		}
 	}
+}
+
+// digest makes the digests of a new block while nobody waits for them, where others have asked for some: they would ask for these at once.
+func (s *Store) digest(ctx context.Context, b *block.Block) error {
+	s.gate.RLock()
+	asked := s.sums
+	s.gate.RUnlock()
+	if !asked {
+		return nil
+	}
+	_, err := b.Digests(ctx)
+	return err
 }
 
 // startSums begins to add up digests: a node that nobody asks for them does not.

@@ -17,9 +17,6 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
-// maxLog is how long the log of one memtable gets: samples that are sent again take no memory, but room here.
-const maxLog = 1 << 30
-
 // exchange begins a new memtable and a new log segment, and a new registry when many series are idle: those that
 // are not register again as their samples come. The caller holds gate for writing.
 func (s *Store) exchange() error {
@@ -93,49 +90,6 @@ func (s *Store) stick(stuck bool) {
 	s.room.Broadcast()
 }
 
-func (s *Store) freezeIfDue() error {
-	if !s.due() {
-		return nil
-	}
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	return s.exchange()
-}
-
-// due reports whether the active memtable is full, old, or has a long log, and the one
-// before it is flushed: else memory would grow with every memtable that waits for a disk.
-func (s *Store) due() bool {
-	s.gate.RLock()
-	defer s.gate.RUnlock()
-	now := s.o.Now()
-	if s.active.Samples() == 0 {
-		s.active.born.Store(now.UnixNano())
-		return false
-	}
-	age := time.Duration(now.UnixNano() - s.active.born.Load())
-	if age < 0 { // the clock was ahead
-		s.active.born.Store(now.UnixNano())
-	}
-	s.viewMu.Lock()
-	waits := len(s.tables) > 1
-	s.viewMu.Unlock()
-	return !waits && (s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog || s.idleShouldGo(now))
-}
-
-// manySeries is how many a registry may have before those that are idle go earlier than memtables are flushed anyway.
-const manySeries = 2 << 20
-
-// idleShouldGo reports whether series are so many that those that are idle should not wait for the memtable to be full
-// or old. Counting them takes a while, so it looks once a minute.
-func (s *Store) idleShouldGo(now time.Time) bool {
-	if s.active.registry.Count() < manySeries && !s.refused.Load() || now.Sub(s.looked) < time.Minute {
-		return false
-	}
-	s.looked = now
-	s.refused.Store(false)
-	return s.active.crowded()
-}
-
 // Flush writes everything in memory to blocks.
 func (s *Store) Flush(ctx context.Context) error {
 	if err := s.freeze(false); err != nil {
@@ -169,13 +123,15 @@ func (s *Store) flushFrozen(ctx context.Context) error {
 // flush writes a frozen memtable as blocks, puts them in its place, and drops its log.
 func (s *Store) flush(ctx context.Context, t *table) error {
 	start := s.o.Now()
+	cycle := s.o.cycle
+	rest := func() { cycle.Rest(ctx, s.flushDuty()) }
 	var made []*block.Block
 	origin := block.Origin{Generation: 1, Seq: s.seq()}
 	for _, m := range s.metas() {
 		origin.Generation = max(origin.Generation, m.Generation+1)
 	}
 	for _, r := range ranges(t.Memtable) {
-		b, err := s.writeBlock(ctx, t, r, origin)
+		b, err := s.writeBlock(ctx, t, r, origin, rest)
 		if err != nil {
 			for _, b := range made {
 				b.Release()
@@ -204,7 +160,7 @@ func (s *Store) flush(ctx context.Context, t *table) error {
 		err = s.wal.Sync(pos)
 	}
 	if err == nil {
-		err = s.wal.Drop(t.end)
+		err = s.wal.Drop(t.end, rest)
 	}
 	if err != nil {
 		return fmt.Errorf("drop the flushed log: %w", err)
@@ -254,7 +210,7 @@ func ranges(t *head.Memtable) (out []span) {
 func (s *Store) blockDir(id ulid.ULID) string { return blockPath(s.blocksDir(), id) }
 
 // writeBlock writes the samples of a range as a block and opens it. It returns nil if there are none.
-func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.Origin) (_ *block.Block, err error) {
+func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.Origin, rest func()) (_ *block.Block, err error) {
 	var w *block.Writer
 	defer func() {
 		if err != nil && w != nil {
@@ -264,13 +220,12 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
-	cycle := s.o.cycle
 	for i, ref := range t.registry.Sorted() {
 		if i%8 == 0 {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			cycle.Rest(ctx, s.flushDuty())
+			rest()
 		}
 		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
 			return nil, err
@@ -282,7 +237,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 			return nil, err
 		}
 		if w == nil {
-			if w, err = block.Create(s.blocksDir(), block.WriterOptions{FS: s.o.FS}); err != nil {
+			if w, err = block.Create(s.blocksDir(), block.WriterOptions{FS: s.o.FS, Rest: rest}); err != nil {
 				return nil, err
 			}
 		}
@@ -300,5 +255,13 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 		return nil, err
 	}
 	w = nil
-	return s.openMade(meta.ULID)
+	b, err := s.openMade(meta.ULID)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.digest(duty.Resting(ctx, rest), b); err != nil {
+		b.Release()
+		return nil, errors.Join(err, block.Remove(s.o.FS, b.Dir()))
+	}
+	return b, nil
 }

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"sync/atomic"
 
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
@@ -34,6 +36,15 @@ func (l *ledger) turn() (asked uint64) {
 	l.recent.askers.Add(1)
 	l.one.Lock()
 	return asked
+}
+
+// alone is the context of one who has the turn: who rests does so only as long as nobody else waits for it.
+func (l *ledger) alone(ctx context.Context) context.Context {
+	return duty.Resting(ctx, func() {
+		if l.recent.askers.Load() < 2 {
+			duty.Rest(ctx)
+		}
+	})
 }
 
 // done gives ledger.one to the next.

@@ -170,3 +170,69 @@ func TestAppendMissingAfterTheLogFailedInBetween(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The digests of a new block are made by the flush, which rests, where somebody has asked for digests before; nobody has to wait for them.
+func TestFlushMakesDigests(t *testing.T) {
+	for _, asked := range []bool{false, true} {
+		rests := 0
+		s := open(t, t.TempDir(), Options{cycle: resting(func(time.Duration) { rests++ })})
+		if asked {
+			if _, err := s.Digests(t.Context(), epoch, epoch+1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Append(t.Context(), wide(400, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.freeze(false); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.flushInTime(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if has := s.blocks[0].HasDigests(); has != asked {
+			t.Errorf("asked before: %v; the block has its digests: %v", asked, has)
+		}
+		if asked && rests < 400 {
+			t.Errorf("it has rested %d times, and digested 400 series", rests)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Working digests out rests, if who asks says so, until somebody else waits.
+func TestDigestsRestUntilSomebodyWaits(t *testing.T) {
+	for _, waits := range []bool{false, true} {
+		s := open(t, t.TempDir(), Options{})
+		if err := s.Append(t.Context(), wide(400, 2)); err != nil {
+			t.Fatal(err)
+		}
+		rests := 0
+		asked := make(chan error, 1)
+		ctx := duty.Resting(t.Context(), func() {
+			if rests++; waits && rests == 3 {
+				go func() {
+					_, err := s.Digests(context.Background(), epoch, epoch+1)
+					asked <- err
+				}()
+				waitFor(t, "another question", func() bool { return s.ledger.recent.askers.Load() > 1 })
+			}
+		})
+		if _, err := s.Digests(ctx, epoch, epoch+1); err != nil {
+			t.Fatal(err)
+		}
+		if waits {
+			if err := <-asked; err != nil {
+				t.Error(err)
+			}
+		}
+		if waits && rests != 3 || !waits && rests < 400 {
+			t.Errorf("somebody waits: %v; it has rested %d times", waits, rests)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
@@ -36,6 +37,7 @@ func (v *view) seriesDigests(ctx context.Context, window int64) ([]series.Series
 	var chunks []chunk.Chunk
 	var buf []byte
 	for i := range hits {
+		duty.Rest(ctx)
 		if i%256 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -14,8 +14,12 @@ import (
 // not leave some, since their records refer to those before.
 const DropFile = "dropped"
 
-// Drop removes all segments below number n. Others append meanwhile: large files take a disk a while.
-func (w *WAL) Drop(n uint64) error {
+// dropStep is how many bytes of a segment are given back to the disk at a time. A file system that gives back whole segments makes the next sync of
+// the log wait for it.
+const dropStep = 4 << 20
+
+// Drop removes all segments below number n, in steps between which it calls rest. Others append meanwhile.
+func (w *WAL) Drop(n uint64, rest func()) error {
 	w.drop.Lock()
 	defer w.drop.Unlock()
 	first := w.first.Load()
@@ -26,12 +30,32 @@ func (w *WAL) Drop(n uint64) error {
 		return fmt.Errorf("drop log segments: %w", err)
 	}
 	for ; first < n; first++ {
+		w.shrink(w.path(first), rest)
 		if err := w.o.FS.Remove(w.path(first)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("drop log segment: %w", err)
 		}
 		w.first.Store(first + 1)
 	}
 	return w.o.FS.SyncDir(w.dir)
+}
+
+// shrink takes most of a segment's room away. What fails here is left to removing the file.
+func (w *WAL) shrink(path string, rest func()) {
+	st, err := os.Stat(path)
+	if err != nil || st.Size() <= dropStep {
+		return
+	}
+	f, err := w.o.FS.Open(path)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	for size := st.Size() - dropStep; size > 0; size -= dropStep {
+		if f.Truncate(size) != nil {
+			return
+		}
+		rest()
+	}
 }
 
 func dropLine(n uint64) string {

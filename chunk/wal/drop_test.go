@@ -109,7 +109,7 @@ func TestAppendsGoOnDuringDrop(t *testing.T) {
 		t.Fatal(err)
 	}
 	dropped := make(chan error, 1)
-	go func() { dropped <- w.Drop(n) }()
+	go func() { dropped <- w.Drop(n, func() {}) }()
 	<-fs.removing
 	appended := make(chan error, 1)
 	go func() {

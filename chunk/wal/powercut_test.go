@@ -42,7 +42,7 @@ func TestPowerCuts(t *testing.T) {
 				acked = slices.Clone(sent)
 				switch r.IntN(12) {
 				case 0:
-					if number, err := w.Rotate(); err == nil && w.Drop(number) == nil {
+					if number, err := w.Rotate(); err == nil && w.Drop(number, func() {}) == nil {
 						acked, sent = nil, nil
 					} else if err == nil {
 						acked = nil // what was to go may have

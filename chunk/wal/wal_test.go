@@ -98,7 +98,7 @@ func TestDropRemovesWhatWasBeforeARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, w, "d")
-	if err := w.Drop(n); err != nil {
+	if err := w.Drop(n, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {

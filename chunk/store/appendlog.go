@@ -1,0 +1,79 @@
+package store
+
+import (
+	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/chunk/wal"
+)
+
+// logKeys writes the keys of series that are new to the active memtable's part of
+// the log. Nobody writes a sample of a series before its key is in the log: the lock makes
+// the second of two who have the same new series wait for the first.
+func (s *Store) logKeys(b *series.Batch, w *work) error {
+	fresh := false
+	for i, ref := range w.refs {
+		if !b.Series[i].Bad && !s.active.Logged(ref) {
+			fresh = true
+			break
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
+	w.rec = w.rec[:0]
+	var key []byte
+	for i, ref := range w.refs {
+		if b.Series[i].Bad || s.active.Logged(ref) {
+			continue
+		}
+		key = s.active.registry.AppendKey(key[:0], ref)
+		w.rec = wal.AppendSeries(w.rec, uint32(ref), key)
+		s.active.SetLogged(ref)
+	}
+	_, err := s.wal.Append(wal.Series, w.rec)
+	return err
+}
+
+// logSamples writes everything else of a batch to the log.
+func (s *Store) logSamples(b *series.Batch, w *work) (pos wal.Position, err error) {
+	write := func(typ wal.Type, rec []byte) {
+		if len(rec) > 0 && err == nil {
+			pos, err = s.wal.Append(typ, rec)
+		}
+	}
+	w.enc.Reset()
+	w.samples = 0
+	for i := range b.Series {
+		e := &b.Series[i]
+		if e.Bad {
+			continue
+		}
+		for _, x := range b.Samples[e.First : e.First+e.Count] {
+			w.enc.Add(uint32(w.refs[i]), x.T, x.V)
+		}
+		w.samples += e.Count
+	}
+	write(wal.Samples, w.enc.Buf)
+	w.rec = w.rec[:0]
+	for _, h := range b.Histograms {
+		if !b.Series[h.Series].Bad {
+			w.rec = wal.AppendHistogram(w.rec, uint32(w.refs[h.Series]), h)
+			w.samples++
+		}
+	}
+	write(wal.Histograms, w.rec)
+	w.rec = w.rec[:0]
+	for _, e := range b.Exemplars {
+		if !b.Series[e.Series].Bad {
+			w.rec = wal.AppendExemplar(w.rec, uint32(w.refs[e.Series]), e.Exemplar)
+		}
+	}
+	write(wal.Exemplars, w.rec)
+	w.rec = w.rec[:0]
+	for _, m := range b.Metadata {
+		w.rec = wal.AppendMetadata(w.rec, m)
+	}
+	write(wal.Metadata, w.rec)
+	return pos, err
+}
