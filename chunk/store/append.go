@@ -46,7 +46,7 @@ func (s *Store) begin(ctx context.Context, b *series.Batch) (begun, error) {
 	defer works.Put(w)
 	s.gate.RLock()
 	pos, err := s.put(b, w)
-	full := s.active.Bytes() >= s.o.MemtableBytes
+	full := s.active.full(s.o)
 	s.gate.RUnlock()
 	if full {
 		signal(s.full)

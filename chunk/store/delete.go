@@ -161,7 +161,11 @@ func (s *Store) freeze(always bool) error {
 	if s.active.Samples() == 0 && !always {
 		return nil
 	}
-	return s.exchange()
+	if err := s.exchange(); err != nil {
+		return err
+	}
+	s.outOfStep() // all nodes may have been asked
+	return nil
 }
 
 // seq is the number of the latest delete.

@@ -14,6 +14,10 @@
 // each memtable has a log of its own that needs nothing from before, and when its
 // blocks are on disk its segments are simply removed. There is no checkpoint.
 //
+// Replicas get the same writes, and would freeze their memtables at the same moment. So the first one after a start, and after a flush that was asked
+// for, is full and old at a part of what Options allow, between half and all of it, which the name of the node says. The next ones have all of it:
+// replicas that are out of step once stay so.
+//
 // # Series that come and go
 //
 // A memtable has the registry in which its series were found, and the next one goes on with the same, unless more than a quarter
@@ -23,8 +27,9 @@
 // # What nobody waits for
 //
 // Flushes, merges and copies of what another node has rest between short slices of work (package duty). A flush has as long as the next memtable
-// takes to fill up: it begins with a tenth of its time, takes more the fuller memory is, and all of it when that is a quarter full or somebody waits. Replicas
-// get the same writes, so that their memtables are full at the same moment.
+// takes to fill up: it begins with a tenth of its time, takes more the fuller memory is, and all of it when that is a quarter full or somebody waits.
+// It makes the digests of its blocks, too, where somebody asks for digests, and gives the log back to the disk in steps: whole segments
+// make the next sync wait. Digests that are asked for rest if the context says so, until somebody else waits for some.
 //
 // # Deleting
 //

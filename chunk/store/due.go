@@ -1,9 +1,35 @@
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/zeebo/xxh3"
+)
 
 // maxLog is how long the log of one memtable gets: samples that are sent again take no memory, but room here.
 const maxLog = 1 << 30
+
+// firstLeast is the least part of MemtableBytes and of FlushAge at which a memtable is full or old that is out of step.
+const firstLeast = 0.5
+
+// outOfStep makes the active memtable full and old earlier than Options say, by a part that depends on the node, where those of replicas may have begun with it: at
+// the start, and when a flush was asked for. Replicas get the same writes, and would flush at the same moment from then on. The
+// caller holds gate for writing, or is alone.
+func (s *Store) outOfStep() {
+	if s.o.Node == "" {
+		return
+	}
+	h := xxh3.HashStringSeed(s.o.Node, s.outs)
+	s.outs++
+	s.active.part = firstLeast + (1-firstLeast)*float64(h>>11)/(1<<53)
+}
+
+// full reports whether a memtable has as much as it may. The caller holds gate.
+func (t *table) full(o Options) bool { return float64(t.Bytes()) >= t.part*float64(o.MemtableBytes) }
+
+func (t *table) old(o Options, age time.Duration) bool {
+	return float64(age) >= t.part*float64(o.FlushAge)
+}
 
 func (s *Store) freezeIfDue() error {
 	if !s.due() {
@@ -31,7 +57,7 @@ func (s *Store) due() bool {
 	s.viewMu.Lock()
 	waits := len(s.tables) > 1
 	s.viewMu.Unlock()
-	return !waits && (s.active.Bytes() >= s.o.MemtableBytes || age >= s.o.FlushAge || s.wal.Size() >= maxLog || s.idleShouldGo(now))
+	return !waits && (s.active.full(s.o) || s.active.old(s.o, age) || s.wal.Size() >= maxLog || s.idleShouldGo(now))
 }
 
 // manySeries is how many a registry may have before those that are idle go earlier than memtables are flushed anyway.

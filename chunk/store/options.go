@@ -29,6 +29,7 @@ type Options struct {
 	Limits        series.Limits
 	MaxSeries     int    // how many active series there may be before new ones are refused; 0 means any number
 	DeviceLabel   string // the label that makes a shard key; "" means device_id
+	Node          string // its name in the cluster: replicas of different names flush at different moments; "" means that there are none
 	Exemplars     int    // how many are kept; 0 means 100,000, less than 0 none
 	Metadata      int    // how many metric families are described; 0 means 100,000
 

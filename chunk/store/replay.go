@@ -33,7 +33,7 @@ func (s *Store) replay() error {
 	took := s.o.Now().Sub(start)
 	s.m.replay.Set(took.Seconds())
 	s.o.Logger.Info("replayed the log", "samples", s.active.Samples(), "series", s.active.registry.Count(), "blocks", len(s.blocks), "duration", took)
-	if s.active.Bytes() >= s.o.MemtableBytes {
+	if s.active.full(s.o) {
 		signal(s.full)
 	}
 	return nil

@@ -32,9 +32,10 @@ type Store struct {
 	metadata  *metadata
 	ledger    ledger
 
-	gate   sync.RWMutex // see the package comment; guards active and sums
+	gate   sync.RWMutex // see the package comment; guards active, sums and outs
 	active *table
 	sums   bool       // registries add up digests
+	outs   uint64     // how often memtables were put out of step
 	logMu  sync.Mutex // held while keys are written to the log
 
 	viewMu sync.Mutex // guards tables, blocks, coarse, tombs, masks and own
@@ -97,6 +98,7 @@ func Open(dir string, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s.active = newTable(s.newRegistry(), o.Now())
+	s.outOfStep()
 	s.viewMu.Lock() // somebody may ask for metrics already
 	s.tables = []*table{s.active}
 	s.viewMu.Unlock()

@@ -20,11 +20,12 @@ type table struct {
 	users    atomic.Int64
 	born     atomic.Int64 // when it was last empty, about; Unix ns
 	end      uint64       // when frozen: its log lies in the segments below this one
+	part     float64      // of what Options allow, at which it is full or old; guarded by Store.gate
 }
 
 // newTable makes a table that releases the registry in the end.
 func newTable(r *head.Registry, now time.Time) *table {
-	t := &table{Memtable: head.NewMemtable(r), registry: r}
+	t := &table{Memtable: head.NewMemtable(r), registry: r, part: 1}
 	t.born.Store(now.UnixNano())
 	t.users.Store(1)
 	return t

@@ -55,6 +55,7 @@ func openStore(f *flags, log *slog.Logger, reg prometheus.Registerer) (*store.St
 		Downsample:    f.downsample,
 		MaxSeries:     f.MaxSeries,
 		DeviceLabel:   f.DeviceLabel,
+		Node:          f.NodeID,
 		Limits:        series.Limits{Labels: f.config.Limits.Labels, Name: f.config.Limits.LabelNameBytes, Value: f.config.Limits.LabelValueBytes},
 		Logger:        log,
 		Registerer:    reg,
