@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
 )
@@ -38,12 +40,28 @@ func (r *Repairer) Answer(ctx context.Context, q Question) (*Answer, error) {
 	return a, nil
 }
 
+const (
+	digestDuty = 0.25            // the part of its time that working digests out takes
+	restFor    = 5 * time.Second // as long as it rests: peers do not wait for ever
+)
+
+// gently is the context in which the store works digests out.
+func (r *Repairer) gently(ctx context.Context) context.Context {
+	cycle := duty.Cycle{Now: r.o.Now, Wait: r.rest}
+	until := r.o.Now().Add(restFor)
+	return duty.Resting(ctx, func() {
+		if r.o.Now().Before(until) {
+			cycle.Rest(ctx, digestDuty)
+		}
+	})
+}
+
 // leaves returns all leaves that a question is about.
 func (r *Repairer) leaves(ctx context.Context, q Question) ([]shard.Leaf, error) {
 	if q.Mint == q.Maxt {
 		return nil, nil
 	}
-	leaves, err := r.store.Digests(shard.Within(ctx, q.Parts), q.Mint, q.Maxt-1)
+	leaves, err := r.store.Digests(shard.Within(r.gently(ctx), q.Parts), q.Mint, q.Maxt-1)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +176,7 @@ func (r *Repairer) forget() {
 
 // series returns the digests of all series that a question is about.
 func (r *Repairer) series(ctx context.Context, q Question) ([]series.SeriesDigest, error) {
-	all, err := r.store.SeriesDigests(shard.Within(ctx, q.Parts), q.Mint)
+	all, err := r.store.SeriesDigests(shard.Within(r.gently(ctx), q.Parts), q.Mint)
 	if err != nil || q.After == (series.ID{}) {
 		return all, err
 	}
