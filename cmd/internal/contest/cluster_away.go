@@ -40,7 +40,7 @@ func awayFromCluster(ctx context.Context, t *trial) error {
 
 // bringBack measures one absence. The load ends with it, so that all that is exchanged afterwards is what was missed.
 func (t *trial) bringBack(ctx context.Context) (ratio float64, took time.Duration, err error) {
-	l, err := t.steadily(ctx)
+	l, err := t.steadily(ctx, 10)
 	if err != nil {
 		return 0, 0, err
 	}

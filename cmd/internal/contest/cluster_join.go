@@ -14,6 +14,10 @@ import (
 // before is how long a load runs before something happens to the cluster that it is compared with.
 func (t *trial) before() time.Duration { return min(20*time.Second, t.o.Sizes.Away) }
 
+// joinRequests is how many writes a second there are while a node joins: so many that a p99, before and meanwhile, does not hang on two
+// or three of them.
+const joinRequests = 25
+
 // joinCluster lets a fourth node join three that have data and go on getting more.
 func joinCluster(ctx context.Context, t *trial) error {
 	if err := t.begin(ctx, 3); err != nil {
@@ -26,15 +30,15 @@ func joinCluster(ctx context.Context, t *trial) error {
 	if _, err := t.write(ctx, batches, s.Samples-1, 1); err != nil {
 		return err
 	}
-	l, err := t.steadily(ctx)
+	l, err := t.steadily(ctx, joinRequests)
 	if err != nil {
 		return err
 	}
 	defer l.stop()
-	if err := sleep(ctx, t.before()); err != nil {
+	if err := sleep(ctx, 2*t.before()); err != nil {
 		return err
 	}
-	quiet := l.latency()
+	quiet, quietWrites := l.latency()
 	began := time.Now()
 	if err := t.grow(ctx); err != nil {
 		return err
@@ -43,7 +47,7 @@ func joinCluster(ctx context.Context, t *trial) error {
 		return err
 	}
 	took := time.Since(began)
-	busy := l.latency()
+	busy, busyWrites := l.latency()
 	written, err := l.end()
 	if err != nil {
 		return err
@@ -54,7 +58,7 @@ func joinCluster(ctx context.Context, t *trial) error {
 	}
 	size := s.Total() - int64(s.Series) + written
 	part := copied / float64(3*size)
-	t.raw("join", map[string]any{"seconds": took.Seconds(), "copied_samples": copied, "samples": size, "before": quiet, "while": busy})
+	t.raw("join", map[string]any{"seconds": took.Seconds(), "copied_samples": copied, "samples": size, "before": quiet, "before_writes": quietWrites, "while": busy, "while_writes": busyWrites})
 	t.logf("the fourth node was active after %v; it copied %s samples", took.Round(100*time.Millisecond), group(int64(copied)))
 	t.record(Figure{ID: "join.seconds", Name: fmt.Sprintf("a fourth node joins three with %s samples under load", group(size)), Unit: Seconds}, took.Seconds())
 	t.record(Figure{ID: "join.moved", Name: "part of all copies that moves", Unit: Count}, part)
@@ -75,11 +79,10 @@ type steady struct {
 	err     error
 }
 
-// steadily writes to the first node, a sample of each of some series at a time, from now on.
-func (t *trial) steadily(ctx context.Context) (*steady, error) {
-	const requests = 10 // a second
-	size := max(1, int(t.o.Sizes.Rate/requests))
-	s := workload.Shape{Series: size, Samples: 1 << 20, Interval: 1000 / requests, Seed: seed + 1, Values: workload.Walk, Start: time.Now().UnixMilli()}
+// steadily writes to the first node, so many times a second, a sample of each of some series at a time, from now on.
+func (t *trial) steadily(ctx context.Context, requests int) (*steady, error) {
+	size := max(1, int(t.o.Sizes.Rate)/requests)
+	s := workload.Shape{Series: size, Samples: 1 << 20, Interval: int64(1000 / requests), Seed: seed + 1, Values: workload.Walk, Start: time.Now().UnixMilli()}
 	batch, err := s.NewBatch(workload.V1, 0, size)
 	if err != nil {
 		return nil, err
@@ -98,37 +101,37 @@ func (t *trial) steadily(ctx context.Context) (*steady, error) {
 	return run, nil
 }
 
-// write writes a second's steps again and again.
-func (l *steady) write(ctx context.Context, to *bench.Loader, batch *workload.Batch, steps int) {
-	for ctx.Err() == nil {
-		for range steps {
-			began := time.Now()
-			r, err := to.Write(ctx, []*workload.Batch{batch}, 1, 1)
-			l.mu.Lock()
-			l.samples += r.Samples
-			if err != nil {
-				if ctx.Err() == nil {
-					l.err = err
-				}
-				l.mu.Unlock()
-				return
-			}
-			l.took = append(l.took, time.Duration(r.Latency.Max*float64(time.Millisecond)))
-			l.mu.Unlock()
-			if sleep(ctx, time.Second/time.Duration(steps)-time.Since(began)) != nil {
-				return
-			}
+// write writes so many times a second. When a write takes so long that the next is late, that counts as its time, too: who waits for it has
+// the samples since then.
+func (l *steady) write(ctx context.Context, to *bench.Loader, batch *workload.Batch, requests int) {
+	every := time.Second / time.Duration(requests)
+	for due := time.Now(); ctx.Err() == nil; due = due.Add(every) {
+		late := max(0, time.Since(due))
+		if late == 0 && sleep(ctx, time.Until(due)) != nil {
+			return
 		}
+		r, err := to.Write(ctx, []*workload.Batch{batch}, 1, 1)
+		l.mu.Lock()
+		l.samples += r.Samples
+		if err != nil {
+			if ctx.Err() == nil {
+				l.err = err
+			}
+			l.mu.Unlock()
+			return
+		}
+		l.took = append(l.took, late+time.Duration(r.Latency.Max*float64(time.Millisecond)))
+		l.mu.Unlock()
 	}
 }
 
-// latency sums up the requests since it was last called.
-func (l *steady) latency() bench.Latency {
+// latency sums up the requests since it was last called, and counts them.
+func (l *steady) latency() (_ bench.Latency, writes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	took := l.took
 	l.took = nil
-	return bench.Summarize(took)
+	return bench.Summarize(took), len(took)
 }
 
 func (l *steady) stop() {
