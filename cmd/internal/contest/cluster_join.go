@@ -35,6 +35,10 @@ func joinCluster(ctx context.Context, t *trial) error {
 		return err
 	}
 	defer l.stop()
+	if err := sleep(ctx, t.before()); err != nil { // what was written at full speed is still being flushed
+		return err
+	}
+	l.latency()
 	if err := sleep(ctx, 2*t.before()); err != nil {
 		return err
 	}
