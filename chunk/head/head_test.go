@@ -286,7 +286,7 @@ func TestSelectEqualsAModel(t *testing.T) {
 			t.Fatalf("%v in %d partitions: %d series, want %d", ms, parts.Len(), len(got), len(want))
 		}
 	}
-	sorted := reg.Sorted()
+	sorted := reg.Sorted(func() {})
 	var b labels.ScratchBuilder
 	for i, ref := range sorted {
 		if ls := reg.Labels(ref, &b); !labels.Equal(ls, sets[ref]) {
@@ -341,7 +341,7 @@ func TestConcurrentUse(t *testing.T) {
 					t.Error(err)
 				}
 				reg.Select(labels.MustNewMatcher(labels.MatchEqual, "__name__", "m1"))
-				reg.Sorted()
+				reg.Sorted(func() {})
 			}
 		})
 	}

@@ -42,7 +42,7 @@ type Registry struct {
 	numbers map[string]uint32
 	byName  [][]uint32 // the pairs of a name
 
-	sortMu sync.Mutex // guards sorted and sortedTo
+	sortMu sync.Mutex // guards sorted
 	sorted []Ref      // the oldest of refs, by labels; never written again once it is here
 	refs   []Ref      // by age; guarded by mu
 }

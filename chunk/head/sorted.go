@@ -5,8 +5,12 @@ import (
 	"strings"
 )
 
-// Sorted returns all refs in the order of their labels. The caller does not change it.
-func (r *Registry) Sorted() []Ref {
+// restEvery is how many series are compared between two calls of rest.
+const restEvery = 64
+
+// Sorted returns all refs in the order of their labels. The caller does not change it. Sorting many that are new takes long, and
+// calls rest often.
+func (r *Registry) Sorted(rest func()) []Ref {
 	r.sortMu.Lock()
 	defer r.sortMu.Unlock()
 	r.mu.RLock()
@@ -15,18 +19,21 @@ func (r *Registry) Sorted() []Ref {
 	if len(fresh) == 0 {
 		return r.sorted
 	}
-	// The lock is taken for each comparison, not for the whole sort: a million series take seconds.
-	slices.SortFunc(fresh, func(a, b Ref) int {
+	compared := 0
+	compare := func(a, b Ref) int {
+		if compared++; compared%restEvery == 0 {
+			rest()
+		}
+		// The lock is taken for each comparison, not for the whole sort: a million series take seconds.
 		r.mu.RLock()
 		defer r.mu.RUnlock()
 		return r.compare(a, b)
-	})
+	}
+	slices.SortFunc(fresh, compare)
 	merged := make([]Ref, 0, len(r.sorted)+len(fresh))
 	old := r.sorted
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	for len(old) > 0 && len(fresh) > 0 {
-		if r.compare(old[0], fresh[0]) < 0 {
+		if compare(old[0], fresh[0]) < 0 {
 			merged, old = append(merged, old[0]), old[1:]
 		} else {
 			merged, fresh = append(merged, fresh[0]), fresh[1:]

@@ -220,7 +220,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
 	cut := chunk.Rewriter{Window: r.end - r.start}
-	for i, ref := range t.registry.Sorted() {
+	for i, ref := range t.registry.Sorted(rest) {
 		if i%8 == 0 {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
