@@ -138,7 +138,7 @@ func (g *group) row(row uint32) Row {
 
 // Chunk returns a row as a chunk, whose bytes are verified. They are not to be written, and stay valid as long as they are held.
 func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
-	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
+	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.serial<<32 | uint64(r.Num)}
 	g, err := b.rows.group(r.Num)
 	if err != nil {
 		return c, err
