@@ -71,7 +71,9 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 				byID[hits[i].id] = i
 			}
 		}
-		for _, ord := range ords {
+		hits = slices.Grow(hits, len(ords))
+		parts := make([]part, len(ords)) // of each of them the first
+		for k, ord := range ords {
 			id, err := b.ID(ord)
 			if err != nil {
 				return nil, err
@@ -83,7 +85,8 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 			if byID != nil {
 				byID[id] = len(hits)
 			}
-			hits = append(hits, hit{id: id, parts: []part{{b, ord}}})
+			parts[k] = part{b, ord}
+			hits = append(hits, hit{id: id, parts: parts[k : k+1 : k+1]})
 		}
 	}
 	return hits, nil

@@ -2,30 +2,24 @@ package vector
 
 import (
 	"math"
-	"sync/atomic"
 
 	"github.com/minitrue/minitrue/chunk"
+	"github.com/minitrue/minitrue/chunk/hot"
 )
 
 const (
-	hotSlots = 2048    // a power of two
-	hotBytes = 8 << 20 // that all hot chunks may take
+	hotBits  = 11      // so many chunks are hot at most, as a power of two
+	hotBytes = 8 << 20 // that they may take
 	rung     = 16      // values between two sums that are kept
 )
 
-// hotChunks are the chunks that windows cut again and again, decoded: those at the edges of what dashboards and rules
-// ask every few seconds. A chunk is let in when it is decoded for the second time and none of its neighbours in the table was in between, so
-// that one question about many series leaves the others' chunks where they are.
-type hotChunks struct {
-	slots [hotSlots]atomic.Pointer[hotChunk]
-	last  [hotSlots]atomic.Uint64 // the serial that was decoded last and has no place
-	hand  atomic.Uint32
-	bytes atomic.Int64
-}
+// hotChunks are the chunks that windows cut again and again, decoded, by their serial.
+type hotChunks = hot.Table[*hotChunk]
+
+func newHotChunks() *hotChunks { return hot.NewTable[*hotChunk](hotBits, hotBytes) }
 
 // hotChunk is a chunk without stale markers and what is no finite number. It is never changed.
 type hotChunk struct {
-	serial      uint64
 	first, step int64   // ms; of times at one interval
 	t           []int64 // other times; nil: regular
 	v           []float64
@@ -43,46 +37,17 @@ func (d doubled) plus(v []float64) doubled {
 	return d
 }
 
-func hotSlot(serial uint64) uint64 { return serial * 0x9e3779b97f4a7c15 >> 40 % hotSlots }
-
-// get returns a chunk that is hot, or nil.
-func (h *hotChunks) get(c *chunk.Chunk) *hotChunk {
-	if h == nil || c.Serial == 0 {
-		return nil
+// warm tells of a chunk that was decoded to t and v.
+func (w *worker) warm(c *chunk.Chunk, t []int64, v []float64) {
+	if c.Serial == 0 || c.Stale > 0 || len(t) == 0 || !w.hot.Due(c.Serial) || !(magnitude(v) <= huge) {
+		return
 	}
-	x := h.slots[hotSlot(c.Serial)].Load()
-	if x == nil || x.serial != c.Serial {
-		return nil
-	}
-	return x
+	x := newHot(t, v)
+	w.hot.Put(c.Serial, x, x.size())
 }
 
-// offer tells of a chunk that was decoded to t and v, all of whose values are in order.
-func (h *hotChunks) offer(c *chunk.Chunk, t []int64, v []float64) {
-	if h == nil || c.Serial == 0 || c.Stale > 0 || len(t) == 0 {
-		return
-	}
-	at := hotSlot(c.Serial)
-	if h.last[at].Swap(c.Serial) != c.Serial {
-		return
-	}
-	if m := magnitude(v); !(m <= huge) {
-		return
-	}
-	x := newHot(c.Serial, t, v)
-	if old := h.slots[at].Swap(x); old != nil {
-		h.bytes.Add(-old.size())
-	}
-	h.bytes.Add(x.size())
-	for tries := 0; h.bytes.Load() > hotBytes && tries < hotSlots; tries++ {
-		if old := h.slots[h.hand.Add(1)%hotSlots].Swap(nil); old != nil {
-			h.bytes.Add(-old.size())
-		}
-	}
-}
-
-func newHot(serial uint64, t []int64, v []float64) *hotChunk {
-	x := &hotChunk{serial: serial, first: t[0], step: 1, v: append([]float64(nil), v...)}
+func newHot(t []int64, v []float64) *hotChunk {
+	x := &hotChunk{first: t[0], step: 1, v: append([]float64(nil), v...)}
 	if len(t) > 1 {
 		x.step = t[1] - t[0]
 	}

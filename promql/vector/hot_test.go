@@ -3,19 +3,16 @@ package vector
 import (
 	"math"
 	"math/rand/v2"
-	"sync"
 	"testing"
 
 	"github.com/minitrue/minitrue/chunk"
 )
 
-// randomHot returns samples at regular or other times, and what knows of them as a chunk.
-func randomHot(r *rand.Rand, serial uint64) (chunk.Chunk, []int64, []float64) {
+// randomSamples returns samples at regular or other times.
+func randomSamples(r *rand.Rand) (t []int64, v []float64) {
 	n, step := 1+r.IntN(100), 1+r.Int64N(1000)
 	at := r.Int64N(1e6) - 5e5
 	even, falls := r.IntN(2) == 0, r.IntN(2) == 0
-	var t []int64
-	var v []float64
 	x := 0.0
 	for range n {
 		t, v = append(t, at), append(v, x)
@@ -26,15 +23,15 @@ func randomHot(r *rand.Rand, serial uint64) (chunk.Chunk, []int64, []float64) {
 			x = -x / 3
 		}
 	}
-	return chunk.Chunk{Serial: serial, Encoding: chunk.Dense}, t, v
+	return t, v
 }
 
 // What is said of a part of a hot chunk is what its samples say.
 func TestHotParts(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 12))
-		_, at, v := randomHot(r, 1)
-		x := newHot(1, at, v)
+		at, v := randomSamples(r)
+		x := newHot(at, v)
 		var u units
 		x.appendTo(&u)
 		for i := range at {
@@ -77,66 +74,20 @@ func TestHotParts(t *testing.T) {
 	}
 }
 
-// A chunk is let in when it comes twice in a row, and none that its statistics could not stand for.
+// What statistics could not stand for is not let in, nor what was made for one query.
 func TestHotChunksAreLetIn(t *testing.T) {
-	var h hotChunks
-	c, at, v := randomHot(rand.New(rand.NewPCG(1, 13)), 7)
-	other := c
-	for other.Serial++; hotSlot(other.Serial) != hotSlot(c.Serial); other.Serial++ {
-	}
-	for _, o := range []struct {
-		c   chunk.Chunk
-		hot bool
-	}{{c, false}, {other, false}, {c, false}, {c, true}, {other, true}} {
-		h.offer(&o.c, at, v)
-		if got := h.get(&c) != nil; got != o.hot || h.get(&other) != nil {
-			t.Fatalf("after serial %d it is hot: %v, want %v", o.c.Serial, got, o.hot)
-		}
-	}
-	stale, made := c, c
-	stale.Serial, stale.Stale, made.Serial = 9, 1, 0
+	at, v := randomSamples(rand.New(rand.NewPCG(1, 13)))
 	odd := append([]float64{math.NaN()}, v[1:]...)
+	w := &worker{hot: newHotChunks()}
 	for range 3 {
-		h.offer(&stale, at, v)
-		h.offer(&made, at, v)
-		h.offer(&chunk.Chunk{Serial: 10}, at, odd)
+		w.warm(&chunk.Chunk{Serial: 7}, at, v)
+		w.warm(&chunk.Chunk{}, at, v)
+		w.warm(&chunk.Chunk{Serial: 9, Stats: chunk.Stats{Stale: 1}}, at, v)
+		w.warm(&chunk.Chunk{Serial: 10}, at, odd)
 	}
-	for _, serial := range []uint64{0, 9, 10} {
-		if h.get(&chunk.Chunk{Serial: serial}) != nil {
-			t.Errorf("serial %d is hot", serial)
+	for serial, want := range map[uint64]bool{0: false, 7: true, 9: false, 10: false} {
+		if _, hot := w.hot.Get(serial); hot != want {
+			t.Errorf("serial %d is hot: %v, want %v", serial, hot, want)
 		}
-	}
-}
-
-// However many chunks come, and from however many goroutines, they take no more than they may, and each is its own.
-func TestHotChunksAreBounded(t *testing.T) {
-	var h hotChunks
-	var wg sync.WaitGroup
-	for g := range uint64(4) {
-		wg.Go(func() {
-			at, v := make([]int64, chunk.MaxDense), make([]float64, chunk.MaxDense)
-			for k := range uint64(1500) {
-				c := chunk.Chunk{Serial: 1 + (k+g*100)%1300}
-				for i := range v {
-					at[i], v[i] = int64(i*i), float64(c.Serial)
-				}
-				if x := h.get(&c); x != nil && x.v[5] != float64(c.Serial) {
-					t.Errorf("serial %d has the values of %v", c.Serial, x.v[5])
-				}
-				h.offer(&c, at, v)
-				h.offer(&c, at, v)
-			}
-		})
-	}
-	wg.Wait()
-	total, n := int64(0), 0
-	for i := range h.slots {
-		if x := h.slots[i].Load(); x != nil {
-			total += x.size()
-			n++
-		}
-	}
-	if total != h.bytes.Load() || total > hotBytes || n < 50 {
-		t.Errorf("%d chunks of %d bytes, counted as %d; they may have %d", n, total, h.bytes.Load(), hotBytes)
 	}
 }

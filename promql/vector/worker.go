@@ -124,13 +124,14 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 
 // addCut adds a chunk that is to be decoded, if need be sample by sample. Of one that is hot a single window takes what it holds of it.
 func (w *worker) addCut(c *chunk.Chunk, samples bool) error {
-	x, g := w.hot.get(c), &w.p.grid
+	x, hot := w.hot.Get(c.Serial)
+	g := &w.p.grid
 	switch {
-	case x == nil:
+	case !hot:
 		from := len(w.u.t)
 		err := w.u.addSamples(w.p.fn, c)
 		if err == nil {
-			w.hot.offer(c, w.u.t[from:], w.u.v[from:])
+			w.warm(c, w.u.t[from:], w.u.v[from:])
 		}
 		return err
 	case samples || g.n > 1:
