@@ -166,7 +166,7 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
-	var few [16]block.Row
+	var few [4]block.Row
 	rows := few[:0]
 	for _, p := range h.parts {
 		if _, coarse := v.bounds[p.block]; coarse {
