@@ -39,6 +39,7 @@ type Chunk struct {
 	Encoding Encoding
 	Times    []byte // of Dense: the timestamps relative to MinTime, equal for equal schedules
 	Data     []byte // all of the others; of Dense, the values
+	Serial   uint64 // of a chunk that was read from a file: no other one has it while the process lives; 0 of all others
 }
 
 // Decode returns the chunk as Prometheus knows it: Dense is encoded anew as XOR, the others are not

@@ -35,11 +35,15 @@ type Block struct {
 
 	digests slot // Digests.raw
 
+	serial uint64 // of this open block
+
 	refs   atomic.Int64
 	closed atomic.Bool // the owner's reference is gone
 
 	reindexed bool // the index was made anew
 }
+
+var serials atomic.Uint64
 
 // Open opens the block in a folder. It verifies the index, the ids and what says where things are, not the
 // chunks. A damaged or missing index is made anew. Damage of anything else is a [*CorruptError].
@@ -53,7 +57,7 @@ func Open(dir string, o Options) (*Block, error) {
 	if o.Cache == nil {
 		o.Cache = NewCache(0)
 	}
-	b := &Block{dir: dir, fs: o.FS, log: o.Logger, ro: o.ReadOnly, cache: o.Cache}
+	b := &Block{dir: dir, fs: o.FS, log: o.Logger, ro: o.ReadOnly, cache: o.Cache, serial: serials.Add(1)}
 	b.refs.Store(1)
 	if err := b.open(); err != nil {
 		b.unmap()

@@ -5,6 +5,9 @@ import (
 	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk/hot"
 )
 
 // A Cache bounds the memory of what open blocks have decompressed. What a reader still holds when it is
@@ -14,14 +17,20 @@ type Cache struct {
 	age   atomic.Uint32
 	zstd  *zstd.Decoder // safe for concurrent use
 
+	labels   *hot.Table[labels.Labels] // by a block's serial and the ordinal
+	postings *hot.Table[postings]
+
 	mu    sync.Mutex // guards what follows, and the sizes of slots
 	ring  []*slot
 	hand  int
 	bytes int64
 }
 
-// defaultCache is the limit of a cache that does not say its own.
-const defaultCache = 64 << 20
+const (
+	defaultCache = 64 << 20 // of a cache that does not say its own limit
+	hotLabels    = 1 << 20  // bytes of labels, beside the limit
+	hotPostings  = 1 << 20  // and of what matchers select
+)
 
 // NewCache returns a cache of at most so many bytes; 0 means 64 MiB.
 func NewCache(bytes int64) *Cache {
@@ -32,7 +41,7 @@ func NewCache(bytes int64) *Cache {
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	return &Cache{limit: bytes, zstd: d}
+	return &Cache{limit: bytes, zstd: d, labels: hot.NewTable[labels.Labels](12, hotLabels), postings: hot.NewTable[postings](8, hotPostings)}
 }
 
 // Age tells that time has passed, about a second: what is read of mapped files after it is verified once more before it is believed.

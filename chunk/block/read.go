@@ -65,6 +65,10 @@ func (b *Block) Partition(ord uint32) (uint16, error) {
 // Labels returns the labels of a series, which do not alias the map, and no labels when
 // there is no such series or, as [Block.Err] tells then, they are damaged. The builder is the caller's scratch.
 func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
+	key := b.serial<<32 | uint64(ord)
+	if ls, ok := b.cache.labels.Get(key); ok && b.Err() == nil {
+		return ls
+	}
 	sb.Reset()
 	sb.SetUnsafeAdd(true) // the values lie in the map: every form of labels must copy them
 	if err := b.index.each(ord, func(name int, value []byte) { sb.Add(b.index.names[name], view(value)) }); err != nil || b.Err() != nil {
@@ -72,6 +76,9 @@ func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
 	}
 	ls := sb.Labels()
 	sb.Reset()
+	if b.cache.labels.Due(key) {
+		b.cache.labels.Put(key, ls, int64(ls.ByteSize()))
+	}
 	return ls
 }
 
@@ -138,7 +145,7 @@ func (g *group) row(row uint32) Row {
 
 // Chunk returns a row as a chunk, whose bytes are verified. They are not to be written, and stay valid as long as they are held.
 func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
-	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
+	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.serial<<32 | uint64(r.Num)}
 	g, err := b.rows.group(r.Num)
 	if err != nil {
 		return c, err

@@ -71,7 +71,9 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 				byID[hits[i].id] = i
 			}
 		}
-		for _, ord := range ords {
+		hits = slices.Grow(hits, len(ords))
+		parts := make([]part, len(ords)) // of each of them the first
+		for k, ord := range ords {
 			id, err := b.ID(ord)
 			if err != nil {
 				return nil, err
@@ -83,7 +85,8 @@ func (v *view) look(ctx context.Context, mint, maxt int64, ms []*labels.Matcher)
 			if byID != nil {
 				byID[id] = len(hits)
 			}
-			hits = append(hits, hit{id: id, parts: []part{{b, ord}}})
+			parts[k] = part{b, ord}
+			hits = append(hits, hit{id: id, parts: parts[k : k+1 : k+1]})
 		}
 	}
 	return hits, nil
@@ -163,7 +166,7 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
-	var few [16]block.Row
+	var few [4]block.Row
 	rows := few[:0]
 	for _, p := range h.parts {
 		if _, coarse := v.bounds[p.block]; coarse {

@@ -45,7 +45,7 @@ func NewAnswerer(local Source, o AnswererOptions) *Answerer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Answerer{evaluator: evaluator{source: local, log: o.Logger}, o: o, free: make(chan struct{}, o.Concurrency)}
+	return &Answerer{evaluator: evaluator{source: local, log: o.Logger, hot: newHotChunks()}, o: o, free: make(chan struct{}, o.Concurrency)}
 }
 
 // Evaluate answers the request of another node's engine. That this node cannot add up what it has as the

@@ -66,7 +66,7 @@ func New(below *prom.Engine, source Source, o Options) *Engine {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{Engine: below, evaluator: evaluator{source: source, log: o.Logger}, o: o}
+	e := &Engine{Engine: below, evaluator: evaluator{source: source, log: o.Logger, hot: newHotChunks()}, o: o}
 	e.queries = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "minitrue_promql_evaluations_total",
 		Help: "PromQL queries by who evaluated them: the vectorised path, Prometheus's engine, or both.",

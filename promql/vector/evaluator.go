@@ -11,6 +11,7 @@ import (
 type evaluator struct {
 	source  Source
 	log     *slog.Logger
+	hot     *hotChunks
 	samples bool // statistics are not used: for tests
 }
 
@@ -48,7 +49,7 @@ func (e *evaluator) scan(ctx context.Context, p *plan, b *budget) (*run, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &run{p: p, log: e.log, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}, nil
+	return &run{p: p, log: e.log, hot: e.hot, samples: e.samples, sel: sel, budget: b, has: make([]bool, sel.Len()), names: p.newNames()}, nil
 }
 
 // some evaluates a plan with an aggregation over some of the series that it is about. It has at most so many cells; 0: what the budget allows.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	prom "github.com/prometheus/prometheus/promql"
@@ -27,6 +28,7 @@ type run struct {
 	p       *plan
 	sel     Selection
 	log     *slog.Logger
+	hot     *hotChunks
 	budget  *budget
 	cells   int64 // that the sum may have; 0: what the budget allows
 	samples bool  // statistics are not used
@@ -85,28 +87,43 @@ func (r *run) sum(ctx context.Context) (*sum, error) {
 	return s, err
 }
 
+// To wake a processor for another goroutine may take 0.1 ms, so that few series are evaluated by one goroutine
+// unless that turns out to take longer.
+const (
+	fewUnits = 512
+	alone    = 150 * time.Microsecond
+)
+
 // parallel calls do for all of [0, n) in portions, from several goroutines with a worker each, until one fails.
 func (r *run) parallel(ctx context.Context, n, portion int, do func(w *worker, from, to int) error) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards first and r.names
 	var first error
 	var next atomic.Int64
-	for range max(1, min(runtime.GOMAXPROCS(0), (n+portion-1)/portion)) {
-		wg.Go(func() {
-			w := newWorker(r.p, r.sel, r.budget, r.has)
-			if w.log = r.log; r.samples {
-				w.need = nil
-			}
-			err := w.work(ctx, n, portion, &next, do)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && first == nil {
-				first = err
-				next.Store(int64(n)) // the others stop
-			}
-			r.names.join(&w.names)
-		})
+	share := func(do func(w *worker, from, to int) error) {
+		w := newWorker(r.p, r.sel, r.budget, r.has)
+		w.hot = r.hot
+		if w.log = r.log; r.samples {
+			w.need = nil
+		}
+		err := w.work(ctx, n, portion, &next, do)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil && first == nil {
+			first = err
+			next.Store(int64(n)) // the others stop
+		}
+		r.names.join(&w.names)
 	}
+	helpers, began := min(runtime.GOMAXPROCS(0), (n+portion-1)/portion)-1, time.Now()
+	share(func(w *worker, from, to int) error {
+		if n > fewUnits || time.Since(began) > alone {
+			for ; helpers > 0; helpers-- {
+				wg.Go(func() { share(do) })
+			}
+		}
+		return do(w, from, to)
+	})
 	wg.Wait()
 	return first
 }

@@ -26,14 +26,25 @@ func twoSum(a, b float64) (sum, rest float64) {
 // sums evaluates sum_over_time and avg_over_time.
 func (w *worker) sums(out []float64) error {
 	u := &w.u
-	if (u.mixed || w.p.grid.overlap() > 2) && magnitude(u.v) <= huge {
+	small := (u.mixed || w.p.grid.overlap() > 2) && magnitude(u.v) <= huge
+	switch {
+	case u.mixed && !small:
+		return errCoarse
+	case small && w.p.grid.overlap() > 2:
 		return w.prefixSums(out)
 	}
-	if u.mixed {
-		return errCoarse
-	}
+	var coarse bool
 	w.each(out, func(lo, hi int) float64 {
-		x := w.plain(lo, hi)
+		sum, c := plain(u.v[lo:hi])
+		if u.mixed {
+			coarse = coarse || !w.exact(lo, hi, sum+c)
+			return w.mean(sum+c, lo, hi)
+		}
+		x := sum + c
+		if w.p.fn == fnAvg {
+			n := float64(hi - lo)
+			x = sum/n + c/n
+		}
 		switch {
 		case math.Abs(x) <= math.MaxFloat64:
 			return x
@@ -42,6 +53,9 @@ func (w *worker) sums(out []float64) error {
 		}
 		return meanOf(u.v[lo:hi])
 	})
+	if coarse {
+		return errCoarse
+	}
 	return nil
 }
 
@@ -57,20 +71,15 @@ func magnitude(v []float64) float64 {
 	return a + b + c + d
 }
 
-// plain is the sum or mean of samples, unless it is no finite number. If it is one, no step on the way overflowed: what add
-// adds to c is then what twoSum returns, to the bit, and takes no branches.
-func (w *worker) plain(lo, hi int) float64 {
-	sum, c := 0.0, 0.0
-	for _, x := range w.u.v[lo:hi] {
+// plain is a sum and what it rounds away. If they are finite numbers, no step on the way overflowed: what add adds to c is
+// then what twoSum returns, to the bit, and takes no branches.
+func plain(v []float64) (sum, c float64) {
+	for _, x := range v {
 		var rest float64
 		sum, rest = twoSum(sum, x)
 		c += rest
 	}
-	if w.p.fn == fnAvg {
-		n := float64(hi - lo)
-		return sum/n + c/n
-	}
-	return sum + c
+	return sum, c
 }
 
 // mean is the sum of a window, or its mean if that is what is asked for.

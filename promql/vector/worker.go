@@ -19,6 +19,7 @@ type worker struct {
 	budget *budget
 	log    *slog.Logger
 	need   func(mint, maxt int64) bool // which chunks are to be decoded
+	hot    *hotChunks
 
 	u       units
 	chunks  []chunk.Chunk
@@ -90,7 +91,7 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 		case c.Encoding == chunk.Downsampled:
 			err = w.u.addBucket(w.p, &c.Stats)
 		case need == nil || need(c.MinTime, c.MaxTime):
-			err = w.u.addSamples(w.p.fn, c)
+			err = w.addCut(c, need == nil)
 		default:
 			err = w.u.addChunk(w.p.fn, &c.Stats)
 		}
@@ -119,6 +120,26 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 		w.presents(w.out)
 	}
 	return nil
+}
+
+// addCut adds a chunk that is to be decoded, if need be sample by sample. Of one that is hot a single window takes what it holds of it.
+func (w *worker) addCut(c *chunk.Chunk, samples bool) error {
+	x, hot := w.hot.Get(c.Serial)
+	g := &w.p.grid
+	switch {
+	case !hot:
+		from := len(w.u.t)
+		err := w.u.addSamples(w.p.fn, c)
+		if err == nil {
+			w.warm(c, w.u.t[from:], w.u.v[from:])
+		}
+		return err
+	case samples || g.n > 1:
+		x.appendTo(&w.u)
+		return nil
+	}
+	s := x.part(w.p.fn, g.start-g.back, g.start)
+	return w.u.addChunk(w.p.fn, &s)
 }
 
 // read reads the chunks of a series with data where need says so, with nil everywhere. Buckets that stand for samples
