@@ -65,6 +65,3 @@ func (t *Table[T]) swap(s *slot[T], e *entry[T]) {
 		t.bytes.Add(-old.size)
 	}
 }
-
-// Bytes is how many bytes of values there are.
-func (t *Table[T]) Bytes() int64 { return t.bytes.Load() }

@@ -35,8 +35,8 @@ func TestValuesAreLetIn(t *testing.T) {
 		t.Error("the value of another key")
 	}
 	table.Put(b, 80, 20)
-	if _, ok := table.Get(a); ok || table.Bytes() != 20 {
-		t.Errorf("two values in one place, or %d bytes, want 20", table.Bytes())
+	if _, ok := table.Get(a); ok || table.bytes.Load() != 20 {
+		t.Errorf("two values in one place, or %d bytes, want 20", table.bytes.Load())
 	}
 	table.Put(a, 1, 1000)
 	if _, ok := table.Get(b); !ok {
@@ -70,7 +70,7 @@ func TestTableIsBounded(t *testing.T) {
 			n++
 		}
 	}
-	if total != table.Bytes() || total > 5000 || n < 20 {
-		t.Errorf("%d values of %d bytes, counted as %d; there may be 5000", n, total, table.Bytes())
+	if total != table.bytes.Load() || total > 5000 || n < 20 {
+		t.Errorf("%d values of %d bytes, counted as %d; there may be 5000", n, total, table.bytes.Load())
 	}
 }

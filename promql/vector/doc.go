@@ -15,7 +15,7 @@
 //
 // Answers are those of the engine: the same series in the same order, the same points, the same annotations.
 // Values are the same bits where they are computed from samples in the engine's order; where
-// statistics of chunks or parts of a sum stand for samples, their relative error is at most 1e-12. What
+// statistics of chunks or of parts of them, or parts of a sum, stand for samples, their relative error is at most 1e-12. What
 // cannot keep that is computed from samples after all, or left to the engine: native histograms in the
 // selection, numbers near the largest, label sets that are there twice once the name is dropped.
 //
@@ -23,4 +23,6 @@
 //
 // The samples of a series become units: a sample, or a chunk that no window cuts, by its statistics. A window
 // then is a range of units, and costs a difference of prefix sums, a step of a queue, or a look at its two ends.
+// A chunk that windows cut again and again is hot: it stays decoded, with sums, so that a single window takes what it holds
+// of it as one unit (hot.go).
 package vector
