@@ -3,6 +3,7 @@ package remote
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -20,7 +21,11 @@ func NewDecoder(o WriteOptions) *Decoder {
 	d := &Decoder{o: o.withDefaults()}
 	d.budget.max = d.o.MaxInFlight
 	d.metrics = newWriteMetrics(d.o.Registry, &d.budget)
-	d.pool.New = func() any { return &writeRequest{decoder: decoder{lease: lease{from: &d.budget}}} }
+	d.pool.New = func() any {
+		q := &writeRequest{decoder: decoder{lease: lease{from: &d.budget}}}
+		q.batch.Keep = func() (release func()) { return d.keep(q) }
+		return q
+	}
 	return d
 }
 
@@ -38,6 +43,7 @@ func (d *Decoder) Decode(r *http.Request) (b *series.Batch, release func(), err 
 type writeRequest struct {
 	decoder
 	body, plain []byte
+	users       atomic.Int32 // who the memory is not taken from: the request, and those who keep its batch
 }
 
 // decode reads a request. The caller gives what it gets back.
@@ -57,7 +63,20 @@ func (d *Decoder) decode(r *http.Request, version string) (*writeRequest, error)
 		return nil, err
 	}
 	good = true
+	q.users.Store(1)
 	return q, nil
+}
+
+// keptPart is the part of the budget that is in use at most when a batch is kept beyond its request: the next ones need room.
+const keptPart = 4
+
+// keep lets somebody have the batch for longer than its request, unless memory is short.
+func (d *Decoder) keep(q *writeRequest) (release func()) {
+	if d.budget.used.Load() > d.budget.max/keptPart {
+		return nil
+	}
+	q.users.Add(1)
+	return func() { d.give(q) }
 }
 
 // fill reads a request into q's batch.
@@ -82,8 +101,11 @@ func (q *writeRequest) footprint() int64 {
 	return q.decoder.footprint() + footprint(q.body) + footprint(q.plain)
 }
 
-// give ends a request and gives its memory to the next one. The caller must not touch it again.
+// give ends one use of a request; the last one gives its memory to the next one. The caller must not touch it again.
 func (d *Decoder) give(q *writeRequest) {
+	if q.users.Add(-1) > 0 {
+		return
+	}
 	q.lease.release()
 	if q.reset(); q.footprint() <= maxRetained {
 		d.pool.Put(q)

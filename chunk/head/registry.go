@@ -113,9 +113,7 @@ func (r *Registry) Release() {
 func (r *Registry) Lookup(ids []series.ID, refs []Ref) (unknown int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for i := range ids {
-		refs[i] = Ref(r.ids.candidate(ids[i].Lo))
-	}
+	r.ids.candidates(ids, refs)
 	for i, ref := range refs[:len(ids)] {
 		if ref != 0 && r.series.at(uint32(ref)).id != ids[i] {
 			refs[i] = r.lookup(ids[i])

@@ -1,6 +1,10 @@
 package head
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
 
 // A table finds indexes by hash: open addressing with linear probing, outside
 // Go's heap. The caller serialises writers against everybody, and says which of
@@ -32,16 +36,24 @@ func (t *table) find(hash uint64, is func(index uint32) bool) uint32 {
 	}
 }
 
-// candidate is the first index that find would ask about, or 0: many of them are looked for before any is asked about, so that the
-// processor waits for memory once for several.
-func (t *table) candidate(hash uint64) uint32 {
+// candidates finds for each id the first index that find would ask about, or 0. All are looked for before any is asked about, and their
+// places are read before any is looked at, so that the processor waits for memory once for many.
+func (t *table) candidates(ids []series.ID, refs []Ref) {
 	if len(t.slots) == 0 {
-		return 0
+		clear(refs[:len(ids)])
+		return
 	}
 	mask := uint64(len(t.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
-		if s := t.slots[i]; s.index == 0 || s.mark == uint32(hash>>32) {
-			return s.index
+	for i := range ids {
+		refs[i] = Ref(t.slots[ids[i].Lo&mask].index)
+	}
+	for i := range ids {
+		hash := ids[i].Lo
+		for at := hash & mask; ; at = (at + 1) & mask {
+			if s := t.slots[at]; s.index == 0 || s.mark == uint32(hash>>32) {
+				refs[i] = Ref(s.index)
+				break
+			}
 		}
 	}
 }

@@ -76,6 +76,10 @@ type Batch struct {
 	// IDs are those of Series, in its order, if somebody has hashed the keys already; else it is empty. With it, a nil Key is that of a
 	// series which must be active where the batch is stored.
 	IDs []ID
+
+	// Keep, where it is set, lets who appends the batch have Series, Samples and the bytes of Keys for longer than the append: they stay as
+	// they are until release has been called, from any goroutine. A nil release means that there is no memory for that now.
+	Keep func() (release func())
 }
 
 // Rejected counts what of a batch cannot ever be stored, and why.

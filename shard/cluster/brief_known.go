@@ -9,57 +9,84 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
-// known remembers which of its writers have stored a series with its labels, so that the id is enough. It is of one ring. It may
-// forget a series, and take one for another, once in millions: the node says so when it does not know one. Its memory is bounded. The zero
-// value is usable.
+// known remembers which of its writers have stored a series with its labels, so that the id is enough, and which route it takes, so that
+// nobody has to look at the labels again. It is of one ring. It may forget a series: the node says so when it does not know one. Its memory
+// is bounded. The zero value is usable.
 type known struct {
-	marks atomic.Pointer[[]atomic.Uint32] // a power of two of them; nil: nothing is known
+	marks atomic.Pointer[[]mark] // a power of two of them; nil: nothing is known
 
 	mu      sync.Mutex // guards evicted, and changes of marks
 	evicted int        // since marks was made
 }
 
-// A mark is 24 bits of an id and a bit for each of the first eight writers of its route. Other bits of the id choose the bucket. 0 is no mark.
-const (
-	markWriters = 8
-	markMask    = 1<<markWriters - 1
-	bucket      = 4 // marks among which that of a series is
-	leastMarks  = 1 << 12
-	mostMarks   = 1 << 22 // 16 MiB
-)
-
-func markOf(id series.ID) uint32 { return uint32(id.Hi) << markWriters }
-
-// bucketOf returns the marks among which that of an id is.
-func bucketOf(marks []atomic.Uint32, id series.ID) *[bucket]atomic.Uint32 {
-	at := id.Lo * bucket & uint64(len(marks)-1)
-	return (*[bucket]atomic.Uint32)(marks[at:])
+// A mark is what is known of a series, or 0. Its id is there but for some of the bits that choose the bucket, so that no series is taken
+// for another, and none for a mark of which one half has just been written.
+type mark struct {
+	hi atomic.Uint64 // of the id
+	lo atomic.Uint64 // 40 bits of the id, 16 of the route, and one for each of the first eight writers of that
 }
 
-// look sets know[i] for those series of list that all of these writers know. It does not branch on what it finds, so that the processor waits
-// for the memory of many at once.
-func (k *known) look(know []bool, list []int32, ids []series.ID, writers uint32) {
+const (
+	markWriters = 8
+	markRoute   = 16
+	markLow     = markRoute + markWriters // what of lo is not the id's
+	bucket      = 4                       // marks among which that of a series is: a cache line
+	leastMarks  = 1 << 12
+	mostMarks   = 1 << 22 // 64 MiB
+)
+
+// bucketOf returns the marks among which that of an id is.
+func bucketOf(marks []mark, id series.ID) *[bucket]mark {
+	at := id.Lo * bucket & uint64(len(marks)-1)
+	return (*[bucket]mark)(marks[at:])
+}
+
+// is says whether a mark is that of a series.
+func (m *mark) is(id series.ID) bool {
+	return m.hi.Load() == id.Hi && (m.lo.Load()^id.Lo)>>markLow == 0 && m.lo.Load()<<(64-markLow) != 0
+}
+
+// look finds for each id the route that the series takes, none where it is not known, and a bit for each writer that knows it.
+func (k *known) look(ids []series.ID, route []int32, writers []uint8) {
 	marks := k.marks.Load()
-	if marks == nil || writers == 0 {
-		for _, i := range list {
-			know[i] = false
+	if marks == nil {
+		for i := range ids {
+			route[i], writers[i] = none, 0
 		}
 		return
 	}
-	mask := ^uint32(markMask) | writers
-	for _, i := range list {
-		in, want := bucketOf(*marks, ids[i]), markOf(ids[i])|markMask
-		hit := uint32(0)
-		for j := range in {
-			differs := (in[j].Load() ^ want) & mask
-			hit |= (differs - 1) &^ differs // its highest bit is set if differs is 0
-		}
-		know[i] = hit>>31 == 1
+	for len(ids) > 0 {
+		n := min(len(ids), lookAhead)
+		lookFew(*marks, ids[:n], route, writers)
+		ids, route, writers = ids[n:], route[n:], writers[n:]
 	}
 }
 
-// learn notes that a writer knows series.
-func (k *known) learn(ids []series.ID, writer int) {
+// lookAhead is how many marks are fetched before the first is looked at: the processor waits for the memory of many at once. What looks at
+// them does not branch on what it finds, either.
+const lookAhead = 64
+
+func lookFew(marks []mark, ids []series.ID, route []int32, writers []uint8) {
+	for _, id := range ids {
+		bucketOf(marks, id)[0].lo.Load() // an atomic load, which no compiler leaves out
+	}
+	for i, id := range ids {
+		in, found := bucketOf(marks, id), uint64(0)
+		for j := range in {
+			lo := in[j].lo.Load()
+			differs := in[j].hi.Load() ^ id.Hi | (lo^id.Lo)>>markLow
+			found |= lo & uint64(int64((differs-1)&^differs)>>63) // all bits of lo if differs is 0
+		}
+		found &= 1<<markLow - 1
+		route[i], writers[i] = int32(found>>markWriters), uint8(found)
+		if uint8(found) == 0 {
+			route[i] = none
+		}
+	}
+}
+
+// learn notes that a writer of a route knows series that take it.
+func (k *known) learn(ids []series.ID, r *route, writer int) {
 	if writer >= markWriters {
 		return
 	}
@@ -71,30 +98,31 @@ func (k *known) learn(ids []series.ID, writer int) {
 		if marks != nil {
 			n = 2 * len(*marks) // empty: what is known shows soon enough
 		}
-		fresh := make([]atomic.Uint32, n)
+		fresh := make([]mark, n)
 		marks, k.evicted = &fresh, 0
 		k.marks.Store(marks)
 	}
 	for _, id := range ids {
-		in, mark, bit := bucketOf(*marks, id), markOf(id), uint32(1)<<writer
+		in := bucketOf(*marks, id)
 		to, free := -1, -1
 		for i := range in {
-			switch m := in[i].Load(); {
-			case m == 0:
+			switch {
+			case in[i].lo.Load() == 0:
 				free = i
-			case m&^markMask == mark:
+			case in[i].is(id):
 				to = i
 			}
 		}
 		switch {
 		case to >= 0:
-			in[to].Or(bit)
+			in[to].lo.Or(1 << writer)
 			continue
 		case free < 0:
 			free = int(id.Hi >> 32 % bucket)
 			k.evicted++
 		}
-		in[free].Store(mark | bit)
+		in[free].hi.Store(id.Hi)
+		in[free].lo.Store(id.Lo>>markLow<<markLow | uint64(r.index)<<markWriters | 1<<writer)
 	}
 }
 
@@ -109,15 +137,16 @@ func (k *known) forget(ids []series.ID) {
 	for _, id := range ids {
 		in := bucketOf(*marks, id)
 		for i := range in {
-			if in[i].Load()&^markMask == markOf(id) {
-				in[i].Store(0)
+			if in[i].is(id) {
+				in[i].lo.Store(0)
+				in[i].hi.Store(0)
 			}
 		}
 	}
 }
 
 // briefly says which writers of a route have to know a series so that it is sent by its id: all those that get it now.
-func (sh *shipment) briefly(r *route) (writers uint32) {
+func (sh *shipment) briefly(r *route) (writers uint8) {
 	if sh.written != nil || len(r.writers) > markWriters { // of what was written before, nodes look at the labels
 		return 0
 	}
@@ -188,7 +217,7 @@ func (l *lane) learn(b *body, a *writeAnswer, err error) {
 	n, from := rs.ring.Index(l.id), 0
 	for _, run := range b.fresh.runs {
 		if j := slices.Index(run.route.writers, uint8(n)); n >= 0 && j >= 0 {
-			rs.known.learn(b.fresh.ids[from:run.end], j)
+			rs.known.learn(b.fresh.ids[from:run.end], run.route, j)
 		}
 		from = run.end
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/golang/snappy"
@@ -20,7 +21,7 @@ import (
 )
 
 // everybodyKnows is for encode.
-func everybodyKnows(r *route) uint32 { return 1<<len(r.writers) - 1 }
+func everybodyKnows(r *route) uint8 { return 1<<len(r.writers) - 1 }
 
 // What is sent by ids, and what takes the place of that when it cannot be, are the batch bit for bit.
 func TestBriefRoundTrip(t *testing.T) {
@@ -34,10 +35,11 @@ func TestBriefRoundTrip(t *testing.T) {
 		for i := range b.Series { // some are known, by some of the writers
 			for j := range rs.all[max(s.route[i], 0)].writers {
 				if s.route[i] != none && r.IntN(8) > 0 {
-					rs.known.learn(s.ids[i:i+1], j)
+					rs.known.learn(s.ids[i:i+1], &rs.all[s.route[i]], j)
 				}
 			}
 		}
+		s.place(b, rs, "device_id", series.Limits{})
 		if err := s.encode(b, rs, everybodyKnows); err != nil {
 			t.Fatal(err)
 		}
@@ -113,14 +115,51 @@ func readBody(t *testing.T, s *split, b *body) *series.Batch {
 	return got
 }
 
-// A node fails when its write is acknowledged already, and the memory of the batch is another's: what it missed has all labels.
+// lender lends the memory of batches for longer than their appends, and scribbles over it when nobody has it.
+type lender struct {
+	refuse bool // it has none
+	kept   atomic.Int32
+	back   atomic.Int32
+}
+
+// lend lends a batch; the caller gives it back as those do who keep it.
+func (l *lender) lend(b *series.Batch) (give func()) {
+	var users atomic.Int32
+	users.Store(1)
+	give = func() {
+		if users.Add(-1) == 0 {
+			scribble(b)
+		}
+	}
+	b.Keep = func() func() {
+		if l.refuse {
+			return nil
+		}
+		l.kept.Add(1)
+		users.Add(1)
+		return func() {
+			l.back.Add(1)
+			give()
+		}
+	}
+	return give
+}
+
+// A node fails when its write is acknowledged already, and the memory of the batch is another's, or is so as soon as it has failed: what it
+// missed has all labels.
 func TestBriefOutlivesItsBatch(t *testing.T) {
-	w := newWriteWorld(t, 3, 3, WriterOptions{})
-	for _, late := range []bool{false, true} {
-		b := simple(100)
-		var want [][]string
-		fail := make(chan struct{})
-		if late {
+	for _, row := range []struct {
+		name string
+		l    *lender
+		kept int32
+	}{{"not kept", nil, 0}, {"kept", &lender{}, 1}, {"cannot be kept", &lender{refuse: true}, 0}} {
+		t.Run(row.name, func(t *testing.T) {
+			w := newWriteWorld(t, 3, 3, WriterOptions{})
+			if err := w.writer.Append(t.Context(), simple(100)); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			fail := make(chan struct{})
 			w.nodes[2].before = func(rw http.ResponseWriter, r *http.Request) bool {
 				if r.Header.Get(headerBrief) == "" {
 					t.Error("what the node knows is sent with labels")
@@ -128,32 +167,56 @@ func TestBriefOutlivesItsBatch(t *testing.T) {
 				<-fail
 				return refuse(503)(rw, r)
 			}
+			b := simple(100)
+			var want [][]string
 			for i := range b.Samples {
 				b.Samples[i].V = math.Pi
+				want = append(want, contents(b, i))
 			}
-		}
-		for i := range b.Series {
-			want = append(want, contents(b, i))
-		}
+			l, give := &lender{}, func() { scribble(b) }
+			if row.l != nil {
+				l = row.l
+				give = l.lend(b)
+			}
+			if err := w.writer.Append(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			if n := l.kept.Load(); n != row.kept || l.back.Load() != 0 {
+				t.Fatalf("the batch is kept %d times and given back %d times, want %d and 0", n, l.back.Load(), row.kept)
+			}
+			give()
+			close(fail)
+			w.settle()
+			if n := l.back.Load(); n != row.kept {
+				t.Fatalf("the batch is given back %d times, want %d", n, row.kept)
+			}
+			w.nodes[2].before = nil
+			if len(w.hints.of("n2")) == 0 {
+				t.Fatal("nothing is kept for the node")
+			}
+			w.writer.replay(context.Background(), "n2")
+			for i, e := range simple(100).Series {
+				if !w.nodes[2].memory.has(string(e.Key), want[i]) {
+					t.Fatalf("the node has not got series %d", i)
+				}
+			}
+		})
+	}
+}
+
+// A batch of which every node has answered is given back at once.
+func TestBriefNeedsNoBatch(t *testing.T) {
+	w := newWriteWorld(t, 3, 3, WriterOptions{Consistency: All})
+	l := &lender{}
+	for range 3 {
+		b := simple(10)
+		l.lend(b)
 		if err := w.writer.Append(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-		scribble(b)
-		close(fail)
-		w.settle()
-		if !late {
-			continue
-		}
-		w.nodes[2].before = nil
-		if len(w.hints.of("n2")) == 0 {
-			t.Fatal("nothing is kept for the node")
-		}
-		w.writer.replay(context.Background(), "n2")
-		for i, e := range simple(100).Series {
-			if !w.nodes[2].memory.has(string(e.Key), want[i]) {
-				t.Fatalf("the node has not got series %d", i)
-			}
-		}
+	}
+	if n := l.kept.Load(); n != 0 {
+		t.Errorf("%d batches were kept", n)
 	}
 }
 
@@ -186,51 +249,6 @@ func TestBriefUnknown(t *testing.T) {
 	write()
 	if n := w.nodes[1].memory.briefs; n != 100 {
 		t.Errorf("%d series came by ids, want 100", n)
-	}
-}
-
-// What known says is true of what it was told, unless an id looks like another; it may forget, and is bounded.
-func TestKnown(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 5))
-	var k known
-	ids := make([]series.ID, 50_000)
-	list, know := make([]int32, len(ids)), make([]bool, len(ids))
-	for i := range ids {
-		ids[i], list[i] = series.ID{Hi: r.Uint64(), Lo: r.Uint64()}, int32(i)
-	}
-	told := make([]uint32, len(ids)) // by id: the writers
-	for range 30 {
-		writer := r.IntN(markWriters + 1) // the last one is never noted
-		from := r.IntN(len(ids))
-		to := from + r.IntN(len(ids)-from)
-		if r.IntN(4) == 0 {
-			k.forget(ids[from:to])
-			for i := from; i < to; i++ {
-				told[i] = 0
-			}
-		} else {
-			k.learn(ids[from:to], writer)
-			for i := from; i < to && writer < markWriters; i++ {
-				told[i] |= 1 << writer
-			}
-		}
-		writers := uint32(r.IntN(markMask + 1))
-		k.look(know, list, ids, writers)
-		for i, yes := range know {
-			if yes && (writers == 0 || told[i]&writers != writers) {
-				t.Fatalf("series %d is known by %b, want some of %b", i, writers, told[i])
-			}
-		}
-	}
-	for range 10 {
-		k.learn(ids, 0)
-	}
-	k.look(know, list, ids, 1)
-	if n := len(slices.DeleteFunc(know, func(x bool) bool { return !x })); n < len(ids)*9/10 {
-		t.Errorf("of %d series it remembers %d", len(ids), n)
-	}
-	if n := len(*k.marks.Load()); n > 8*len(ids) {
-		t.Errorf("%d places for %d series", n, len(ids))
 	}
 }
 
@@ -370,26 +388,4 @@ func FuzzBrief(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkKnown(b *testing.B) {
-	var k known
-	ids, list, know := make([]series.ID, 100_000), make([]int32, 2000), make([]bool, 2000)
-	r := rand.New(rand.NewPCG(1, 1))
-	for i := range ids {
-		ids[i] = series.ID{Hi: r.Uint64(), Lo: r.Uint64()}
-	}
-	for i := range list {
-		list[i] = int32(i)
-	}
-	for range 20 {
-		k.learn(ids, 0)
-		k.learn(ids, 1)
-	}
-	at := 0
-	for b.Loop() {
-		k.look(know, list, ids[at:at+len(list)], 3)
-		at = (at + len(list)) % len(ids)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(list)), "ns/series")
 }

@@ -10,11 +10,12 @@
 //
 // Partitions with the same writers share a route, and what takes a route is encoded once, as a part of a remote_write 1.0
 // body: a series keeps the bytes of its key. Nodes that get the same parts share the compressed body, too. What is
-// sent is a copy: it may go on after the append has returned, in bounded memory.
+// sent is a copy: it may go on after the append has returned, in bounded memory. The batch is kept until the last node has answered, where its
+// memory can be lent ([series.Batch]), else what was sent without labels is encoded with them before the append returns: a node may need it.
 //
 // Of a series that all who get it have stored before, the id is sent in the place of the labels (a brief, which stands before the body). Which
 // these are is a guess: a node that does not know one of them, since it began anew, say, stores nothing and says so, and gets
-// the same with labels. Hints always have labels. Bodies for one node that come while it answers go together, in one
+// the same with labels. With it the route is remembered: who knows the id does not look at the labels again. Hints always have labels. Bodies for one node that come while it answers go together, in one
 // request and one sync there; when several senders write at once, they are waited for half as long as a request takes, and 1 ms at most.
 //
 // A write is acknowledged when enough of the owners, and during a change of the ring enough of the next owners as well, have

@@ -232,7 +232,7 @@ func loosen(r *rand.Rand, key []byte) []byte {
 	return out
 }
 
-// A series goes where its partition is, whatever of its key was looked at.
+// A series goes where its partition is, whatever of its key was looked at, and also when its route is known from before.
 func TestPlaceAgreesWithPartition(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	rs := newRoutes(mustRing(t, 20, 3))
@@ -243,13 +243,30 @@ func TestPlaceAgreesWithPartition(t *testing.T) {
 	} {
 		b.Series = append(b.Series, series.Entry{Key: series.AppendKey(nil, ls), Count: 1})
 	}
-	s := &split{}
-	s.place(b, rs, "device_id", series.Limits{})
-	for i, e := range b.Series {
-		want := int32(rs.of[shard.PartitionOfKey(e.Key, "device_id")])
-		if s.route[i] != none && s.route[i] != want || !bytes.Equal(s.keys[i], e.Key) && s.route[i] != none {
-			t.Fatalf("%q takes route %d, want %d", e.Key, s.route[i], want)
+	s, known := &split{}, 0
+	for range 3 {
+		sloppy := series.Batch{Series: slices.Clone(b.Series), Samples: b.Samples, Histograms: b.Histograms, Exemplars: b.Exemplars}
+		for i := range sloppy.Series {
+			if e := &sloppy.Series[i]; r.IntN(4) == 0 {
+				e.Key = loosen(r, e.Key)
+			}
 		}
+		s.place(&sloppy, rs, "device_id", series.Limits{})
+		for i, e := range b.Series {
+			want := int32(rs.of[shard.PartitionOfKey(e.Key, "device_id")])
+			if s.route[i] != none && (s.route[i] != want || !bytes.Equal(s.keys[i], e.Key) || s.ids[i] != series.HashKey(e.Key)) {
+				t.Fatalf("%q takes route %d, want %d", e.Key, s.route[i], want)
+			}
+			if s.knows[i] != 0 {
+				known++
+			}
+			if s.route[i] != none && r.IntN(2) == 0 {
+				rs.known.learn(s.ids[i:i+1], &rs.all[want], r.IntN(3))
+			}
+		}
+	}
+	if known < len(b.Series)/4 {
+		t.Errorf("of %d series in three batches the routes of %d are known", len(b.Series), known)
 	}
 }
 
@@ -332,12 +349,25 @@ func BenchmarkSplit(b *testing.B) {
 }
 
 func BenchmarkPlace(b *testing.B) {
-	batch, rs, s := benchmarkBatch(2000), newRoutes(mustRing(b, 3, 3)), &split{}
-	for b.Loop() {
-		s.place(batch, rs, "device_id", series.Limits{})
+	batch, s := benchmarkBatch(2000), &split{}
+	for _, known := range []bool{false, true} {
+		b.Run(fmt.Sprintf("known=%v", known), func(b *testing.B) {
+			rs := newRoutes(mustRing(b, 3, 3))
+			s.place(batch, rs, "device_id", series.Limits{})
+			for range 5 {
+				for i, id := range s.ids {
+					if known {
+						rs.known.learn([]series.ID{id}, &rs.all[s.route[i]], 0)
+					}
+				}
+			}
+			for b.Loop() {
+				s.place(batch, rs, "device_id", series.Limits{})
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Samples)), "ns/sample")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Samples)), "ns/sample")
 }
 
 // nobodyKnows is for encode: nobody knows any series.
-func nobodyKnows(*route) uint32 { return 0 }
+func nobodyKnows(*route) uint8 { return 0 }

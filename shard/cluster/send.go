@@ -21,8 +21,10 @@ type shipment struct {
 	restart bool   // errMoved is wanted
 
 	mu       sync.Mutex // guards the fields below, and the parcels
-	s        *split     // nil when the batch is the caller's again
+	s        *split     // nil when it is another batch's
 	batch    *series.Batch
+	ended    bool        // nobody waits any more
+	release  func()      // gives back the batch, which is kept
 	flying   []*delivery // those with briefs
 	open     int         // parcels that are not decided
 	stale    bool        // a node knows another ring
@@ -51,14 +53,13 @@ type missed struct {
 func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written *int64, restart bool) error {
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
-	defer s.release()
-	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
 	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
+	defer sh.end()
+	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
 	if err := s.encode(b, rs, sh.briefly); err != nil {
 		return err
 	}
 	s.address(len(v.Members), v.Self)
-	defer sh.end()
 	if err := sh.begin(); err != nil {
 		return err
 	}
@@ -183,10 +184,11 @@ func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body
 	l.bytes.Add(float64(len(b.b)))
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	d.done()
-	if sh.s != nil {
-		sh.ack(n, d.parcels, rejected)
+	if d.done(); sh.ended {
+		sh.free()
+		return
 	}
+	sh.ack(n, d.parcels, rejected)
 }
 
 // miss notes that a node did not store a body, which the node gets later if the batch is acknowledged without it.
@@ -194,9 +196,10 @@ func (sh *shipment) miss(l *lane, n int, d *delivery, err error) {
 	l.failed(err)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	defer sh.free()
 	defer d.done()
 	sh.missed = append(sh.missed, missed{l, sh.wholeOf(d)})
-	if sh.s != nil {
+	if !sh.ended {
 		sh.stale = sh.stale || isMoved(err)
 		if sh.stale && sh.restart && !sh.over && sh.w.members.View().Ring.Epoch() != sh.v.Ring.Epoch() {
 			sh.decide(errMoved)
@@ -244,21 +247,6 @@ func (sh *shipment) failed() bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.over && sh.err != nil
-}
-
-// end gives the batch's memory back. Who is not done yet finds that nobody waits.
-func (sh *shipment) end() {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for _, d := range sh.flying {
-		if d.open > 0 && d.whole == nil && d.rest == nil {
-			d.rest = sh.s.unbrief(sh.batch, d.parcels)
-		}
-	}
-	sh.s, sh.batch = nil, nil
-	if !sh.over { // a panic, or an error before anything was sent
-		sh.decide(errors.New("given up"))
-	}
 }
 
 // reject marks in the caller's batch what too few nodes would store.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard/peer"
@@ -17,7 +18,7 @@ type delivery struct {
 
 	// The shipment's mutex guards these.
 	open  int   // nodes that have not answered yet
-	rest  *body // what body has as a brief, as messages that are not compressed: made when the batch goes while somebody is open. nil before
+	rest  *body // what body has as a brief, as messages that are not compressed: made before the batch goes, if somebody may need it. nil before
 	whole *body // the same as body without a brief, when somebody has needed it; body itself when that has none
 }
 
@@ -57,6 +58,42 @@ func (sh *shipment) wholeOf(d *delivery) *body {
 	}
 	d.whole.hold()
 	return d.whole
+}
+
+// end gives the batch back to the caller. Who is not done yet finds that nobody waits, and may still need what it was sent by ids with labels:
+// almost nobody does, so that the batch is kept for that if it can be.
+func (sh *shipment) end() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.ended = true; !sh.over { // a panic, or an error before anything was sent
+		sh.decide(errors.New("given up"))
+	}
+	if sh.batch.Keep != nil && slices.ContainsFunc(sh.flying, (*delivery).mayUnbrief) {
+		sh.release = sh.batch.Keep()
+	}
+	if sh.release == nil {
+		for _, d := range sh.flying {
+			if d.mayUnbrief() {
+				d.rest = sh.s.unbrief(sh.batch, d.parcels)
+			}
+		}
+	}
+	sh.free()
+}
+
+// mayUnbrief says whether somebody may want the series of the delivery's brief with labels, of which there are none yet.
+func (d *delivery) mayUnbrief() bool { return d.open > 0 && d.whole == nil && d.rest == nil }
+
+// free lets go of the batch and the split when nobody needs them any more. The caller holds the shipment's mutex.
+func (sh *shipment) free() {
+	if !sh.ended || sh.s == nil || slices.ContainsFunc(sh.flying, (*delivery).mayUnbrief) {
+		return
+	}
+	sh.s.release()
+	if sh.release != nil {
+		sh.release()
+	}
+	sh.s, sh.batch, sh.flying = nil, nil, nil
 }
 
 // unbrief encodes what is in the briefs of some parcels, with keys.

@@ -14,7 +14,7 @@ type split struct {
 	keys    [][]byte    // of the series, as they are sent
 	ids     []series.ID // of the series that are sent
 	routes  *routes
-	know    []bool  // of the series that are sent: their ids are enough
+	knows   []uint8 // a bit for each writer of the route that knows the series
 	route   []int32 // of the series, by index in routes.all; none: it is not sent
 	order   []int32 // the series that are sent, those of one route beside each other
 	starts  []int32 // where the series of a route start in order
@@ -85,10 +85,29 @@ func (s *split) release() {
 
 // place finds the route of every series, and rejects those that can have none.
 func (s *split) place(b *series.Batch, rs *routes, deviceLabel string, lim series.Limits) {
+	s.identify(b)
 	n := len(b.Series)
-	s.keys, s.ids, s.route = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.ids[:0], n)[:n], slices.Grow(s.route[:0], n)[:n]
+	s.route, s.knows = slices.Grow(s.route[:0], n)[:n], slices.Grow(s.knows[:0], n)[:n]
+	rs.known.look(s.ids, s.route, s.knows)
 	s.starts = slices.Grow(s.starts[:0], len(rs.all)+1)[:len(rs.all)+1]
 	clear(s.starts)
+	for i, key := range s.keys {
+		if key == nil {
+			s.route[i] = none
+			continue
+		}
+		if s.route[i] == none && !s.find(b, i, rs, deviceLabel, lim) {
+			continue
+		}
+		s.starts[s.route[i]+1]++
+	}
+	s.sort()
+}
+
+// identify finds the key and the id of every series that brings something.
+func (s *split) identify(b *series.Batch) {
+	n := len(b.Series)
+	s.keys, s.ids = slices.Grow(s.keys[:0], n)[:n], slices.Grow(s.ids[:0], n)[:n]
 	h, x := 0, 0 // the next histogram and exemplar
 	for i := range b.Series {
 		e := &b.Series[i]
@@ -97,28 +116,33 @@ func (s *split) place(b *series.Batch, rs *routes, deviceLabel string, lim serie
 		}
 		for ; x < len(b.Exemplars) && b.Exemplars[x].Series <= i; x++ {
 		}
-		s.route[i] = none
-		if e.Bad || e.Count == 0 && h == h0 && x == x0 {
+		if s.keys[i], s.ids[i] = nil, (series.ID{}); e.Bad || e.Count == 0 && h == h0 && x == x0 {
 			continue
 		}
-		key := e.Key
-		name, device, good := look(key, deviceLabel)
-		if !good {
-			if key = tidy(b, i, lim); key == nil {
-				continue
-			}
-			name, device, _ = look(key, deviceLabel)
+		if s.keys[i] = e.Key; e.Key == nil {
+			s.keys[i] = []byte{}
 		}
-		s.keys[i], s.ids[i] = key, series.HashKey(key)
-		if name != nil && device != nil { // the other labels do not matter
-			s.more = append(append(s.more[:0], name...), device...)
-			key = s.more
-		}
-		r := rs.of[shard.PartitionOfKey(key, deviceLabel)]
-		s.route[i] = int32(r)
-		s.starts[r+1]++
+		s.ids[i] = series.HashKey(e.Key)
 	}
-	s.sort()
+}
+
+// find finds the route of a series by its labels, unless the series is rejected.
+func (s *split) find(b *series.Batch, i int, rs *routes, deviceLabel string, lim series.Limits) bool {
+	key := s.keys[i]
+	name, device, good := look(key, deviceLabel)
+	if !good {
+		if key = tidy(b, i, lim); key == nil {
+			return false
+		}
+		name, device, _ = look(key, deviceLabel)
+		s.keys[i], s.ids[i] = key, series.HashKey(key)
+	}
+	if name != nil && device != nil { // the other labels do not matter
+		s.more = append(append(s.more[:0], name...), device...)
+		key = s.more
+	}
+	s.route[i] = int32(rs.of[shard.PartitionOfKey(key, deviceLabel)])
+	return true
 }
 
 // sort puts the series that are sent in the order of their routes.
@@ -138,9 +162,8 @@ func (s *split) sort() {
 
 // encode fills the parcels. briefly says which writers of a route, by a bit for each, have to know a series so that its id is enough;
 // none: it never is.
-func (s *split) encode(b *series.Batch, rs *routes, briefly func(*route) (writers uint32)) error {
+func (s *split) encode(b *series.Batch, rs *routes, briefly func(*route) (writers uint8)) error {
 	s.routes = rs
-	s.know = slices.Grow(s.know[:0], len(b.Series))[:len(b.Series)]
 	s.parcels, s.pieces, s.plain, s.brief, s.briefs = s.parcels[:0], s.pieces[:0], s.plain[:0], s.brief[:0], s.briefs[:0]
 	if len(b.Metadata) > 0 {
 		s.open(nil)
@@ -152,18 +175,18 @@ func (s *split) encode(b *series.Batch, rs *routes, briefly func(*route) (writer
 		}
 		s.close()
 	}
-	last := int32(none)
-	for k, i := range s.order {
+	last, need := int32(none), uint8(0)
+	for _, i := range s.order {
 		if r := s.route[i]; r != last || s.full() {
 			if last != none {
 				s.close()
 			}
-			if s.open(&rs.all[r]); r != last { // starts[r] is where the next route's begin, since they are sorted
-				rs.known.look(s.know, s.order[k:s.starts[r]], s.ids, briefly(&rs.all[r]))
+			if s.open(&rs.all[r]); r != last {
+				need = briefly(&rs.all[r])
 			}
 			last = r
 		}
-		if s.know[i] && s.encodeBrief(b, int(i)) {
+		if need != 0 && s.knows[i]&need == need && s.encodeBrief(b, int(i)) {
 			continue
 		}
 		if err := s.encodeSeries(b, int(i)); err != nil {

@@ -42,6 +42,7 @@ func (s *nodes) minus(o *nodes) nodes {
 type route struct {
 	owners, next nodes
 	writers      []uint8 // both, sorted
+	index        uint16  // in routes.all
 }
 
 // routes are those of one ring.
@@ -64,7 +65,7 @@ func newRoutes(r *shard.Ring) *routes {
 			known[k] = i
 			writers := slices.Clone(r.Writers(uint16(p)))
 			slices.Sort(writers)
-			rs.all = append(rs.all, route{k.owners, k.next, writers})
+			rs.all = append(rs.all, route{k.owners, k.next, writers, i})
 		}
 		rs.of[p] = i
 	}

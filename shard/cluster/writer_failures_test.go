@@ -68,7 +68,7 @@ func TestWritesAmongFailures(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { writeAmongFailures(t, seed, outcomes) })
 	}
-	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20 || outcomes["by id"] < 500 || outcomes["unknown"] < 50) {
+	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20 || outcomes["by id"] < 500 || outcomes["unknown"] < 50 || outcomes["kept"] < 20) {
 		t.Errorf("the test tests too little: %v", outcomes)
 	}
 }
@@ -93,10 +93,18 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 			note(x.keys[i], all)
 		}
 		x.acquaint(t, r, note)
+		l, give := &lender{refuse: r.IntN(4) == 0}, func() { scribble(b) }
+		if r.IntN(3) > 0 {
+			give = l.lend(b)
+		}
 		err := w.writer.Append(context.Background(), b)
 		x.check(t, b, err, outcomes)
-		scribble(b)
+		give()
 		w.settle()
+		if l.kept.Load() != l.back.Load() {
+			t.Fatalf("the batch is kept %d times and given back %d times", l.kept.Load(), l.back.Load())
+		}
+		outcomes["kept"] += int(l.kept.Load())
 		x.heal(t, err)
 	}
 	for i, node := range w.nodes {
