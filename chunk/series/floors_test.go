@@ -11,7 +11,7 @@ const module = "github.com/minitrue/minitrue/"
 // floors says on which floor a package lies.
 var floors = map[string]int{
 	"chunk/series": 0,
-	"chunk":        1, "chunk/duty": 1, "shard": 1, "shard/merkle": 1, "promql/cost": 1,
+	"chunk":        1, "chunk/duty": 1, "chunk/hot": 1, "shard": 1, "shard/merkle": 1, "promql/cost": 1,
 	"chunk/disk": 2, "chunk/wal": 2, "chunk/head": 2, "chunk/block": 2, "chunk/compact": 2, "chunk/store": 2, "shard/peer": 2, "shard/hint": 2,
 	"ingest": 3, "ingest/mqtt": 3, "remote": 3, "promql": 3, "promql/admin": 3, "promql/aggregate": 3, "promql/vector": 3,
 	"shard/gossip": 3, "shard/cluster": 3, "shard/repair": 3, "shard/replicate": 3,
