@@ -57,7 +57,7 @@ func (m *digestMaker) take(window int64, sums *[shard.Partitions]series.Digest) 
 
 // slice adds up the digests of one slice.
 func (m *digestMaker) slice(ctx context.Context) error {
-	defer m.b.forget()
+	defer m.b.Forget()
 	mint, _ := chunk.WindowBounds(m.first)
 	last := min(m.first+sliceWindows-1, chunk.Window(math.MaxInt64))
 	_, maxt := chunk.WindowBounds(last)
@@ -102,7 +102,7 @@ func (m *digestMaker) series(ord uint32, mint, maxt int64) error {
 		}
 		if m.read += len(c.Data) + len(c.Times); m.read > forgetEvery {
 			m.read = 0
-			m.b.forget()
+			m.b.Forget()
 		}
 		err = m.digester.Chunk(id, c, mint, maxt, func(w int64, sum series.Digest) {
 			sums := m.sums[w-m.first]

@@ -237,3 +237,22 @@ func TestGoldenDigests(t *testing.T) {
 		t.Fatalf("%q, want %q", got, want)
 	}
 }
+
+// What was decompressed for digests is not wanted again soon, and does not stay.
+func TestDigestsLeaveNothingInTheCache(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, write(t, root, randomModel(t, rand.New(rand.NewPCG(4, 3)), 100)).ULID.String())
+	cache := NewCache(0)
+	b, err := Open(dir, Options{Cache: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Release()
+	d, err := b.Digests(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, most := cache.Bytes(), int64(len(d.raw))+128; got > most {
+		t.Errorf("%d bytes in the cache, of which %d may be the digests", got, most)
+	}
+}
