@@ -45,6 +45,9 @@ type Block struct {
 
 var serials atomic.Uint64
 
+// number is one that nothing else has while the process lives but the row or the series i of this open block.
+func (b *Block) number(i uint32) uint64 { return b.serial<<32 | uint64(i) }
+
 // Open opens the block in a folder. It verifies the index, the ids and what says where things are, not the
 // chunks. A damaged or missing index is made anew. Damage of anything else is a [*CorruptError].
 func Open(dir string, o Options) (*Block, error) {

@@ -65,7 +65,7 @@ func (b *Block) Partition(ord uint32) (uint16, error) {
 // Labels returns the labels of a series, which do not alias the map, and no labels when
 // there is no such series or, as [Block.Err] tells then, they are damaged. The builder is the caller's scratch.
 func (b *Block) Labels(ord uint32, sb *labels.ScratchBuilder) labels.Labels {
-	key := b.serial<<32 | uint64(ord)
+	key := b.number(ord)
 	if ls, ok := b.cache.labels.Get(key); ok && b.Err() == nil {
 		return ls
 	}
@@ -145,7 +145,7 @@ func (g *group) row(row uint32) Row {
 
 // Chunk returns a row as a chunk, whose bytes are verified. They are not to be written, and stay valid as long as they are held.
 func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
-	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.serial<<32 | uint64(r.Num)}
+	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.number(r.Num)}
 	g, err := b.rows.group(r.Num)
 	if err != nil {
 		return c, err

@@ -19,16 +19,11 @@ import (
 // their references, and removes the old block when the new one is open. Chunks that lie whole in a bucket are not
 // decoded; histograms are left out. When there is no bucket the error is [block.ErrEmpty].
 func Downsample(ctx context.Context, job DownsampleJob, open []*block.Block, root string, o MergeOptions) (block.Meta, error) {
-	d := downsampler{
-		merger: merger{cut: chunk.Rewriter{Window: chunk.Span}, duty: cmp.Or(o.Duty, 1), cycle: o.cycle, deleted: o.Deleted, keep: o.Keep},
-		job:    job, old: -1, to: chunk.Downsampler{Resolution: job.Resolution},
-	}
-	o.Writer.Rest = func() { d.cycle.Rest(ctx, d.duty) }
-	w, err := block.Create(root, o.Writer)
-	if err != nil {
+	d := downsampler{job: job, old: -1, to: chunk.Downsampler{Resolution: job.Resolution}}
+	if err := d.begin(ctx, root, o, chunk.Span); err != nil {
 		return block.Meta{}, fmt.Errorf("downsample: %w", err)
 	}
-	d.w, d.emit = w, d.series
+	d.emit = d.series
 	origin := block.Origin{Level: 1, Seq: math.MaxUint64, Resolution: job.Resolution, Covers: job.Days}
 	for _, b := range open {
 		meta := b.Meta()
@@ -52,9 +47,9 @@ func Downsample(ctx context.Context, job DownsampleJob, open []*block.Block, roo
 		origin.Seq = o.Seq
 	}
 	if err := d.run(ctx); err != nil {
-		return block.Meta{}, errors.Join(fmt.Errorf("downsample: %w", err), w.Abort())
+		return block.Meta{}, errors.Join(fmt.Errorf("downsample: %w", err), d.w.Abort())
 	}
-	meta, err := w.Commit(origin)
+	meta, err := d.w.Commit(origin)
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("downsample: %w", err)
 	}

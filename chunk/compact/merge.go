@@ -45,13 +45,11 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	if len(blocks) == 0 {
 		return block.Meta{}, errors.New("merge blocks: there are none")
 	}
-	m := merger{cut: chunk.Rewriter{Window: o.Window.Milliseconds()}, duty: cmp.Or(o.Duty, 1), cycle: o.cycle, deleted: o.Deleted, keep: o.Keep}
-	o.Writer.Rest = func() { m.cycle.Rest(ctx, m.duty) }
-	w, err := block.Create(root, o.Writer)
-	if err != nil {
+	var m merger
+	if err := m.begin(ctx, root, o, o.Window.Milliseconds()); err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
-	m.w, m.emit = w, m.merged
+	m.emit = m.merged
 	origin := block.Origin{Level: o.Level, Seq: math.MaxUint64, Resolution: blocks[0].Meta().Resolution}
 	if origin.Resolution > 0 {
 		m.emit, m.resolution = m.joined, origin.Resolution
@@ -72,9 +70,9 @@ func Merge(ctx context.Context, blocks []*block.Block, root string, o MergeOptio
 	}
 	slices.SortFunc(origin.Parents, ulid.ULID.Compare)
 	if err := m.run(ctx); err != nil {
-		return block.Meta{}, errors.Join(fmt.Errorf("merge blocks: %w", err), w.Abort())
+		return block.Meta{}, errors.Join(fmt.Errorf("merge blocks: %w", err), m.w.Abort())
 	}
-	meta, err := w.Commit(origin)
+	meta, err := m.w.Commit(origin)
 	if err != nil {
 		return block.Meta{}, fmt.Errorf("merge blocks: %w", err)
 	}
@@ -113,6 +111,15 @@ type merger struct {
 type sourced struct {
 	chunk.Chunk
 	input int
+}
+
+// begin begins a block whose chunks are cut to a window (ms).
+func (m *merger) begin(ctx context.Context, root string, o MergeOptions, window int64) (err error) {
+	m.cut.Window, m.deleted, m.keep = window, o.Deleted, o.Keep
+	m.duty, m.cycle = cmp.Or(o.Duty, 1), o.cycle
+	o.Writer.Rest = func() { m.cycle.Rest(ctx, m.duty) }
+	m.w, err = block.Create(root, o.Writer)
+	return err
 }
 
 func (m *merger) run(ctx context.Context) error {

@@ -47,6 +47,19 @@ func waitFor(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// checkRests fails unless work rested often, or three times if somebody came then, who ends now.
+func checkRests(t *testing.T, waits bool, ended <-chan error, rests, often int) {
+	t.Helper()
+	if waits {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if waits && rests != 3 || !waits && rests < often {
+		t.Errorf("somebody waits: %v; it has rested %d times", waits, rests)
+	}
+}
+
 // A flush rests as long as nobody waits for it, and not any more when somebody does.
 func TestFlushRestsUntilSomebodyWaits(t *testing.T) {
 	for _, waits := range []bool{false, true} {
@@ -71,14 +84,7 @@ func TestFlushRestsUntilSomebodyWaits(t *testing.T) {
 		if err := s.flushInTime(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if waits {
-			if err := <-flushed; err != nil {
-				t.Error(err)
-			}
-		}
-		if waits && rests != 3 || !waits && rests < 20 {
-			t.Errorf("somebody waits: %v; it has rested %d times", waits, rests)
-		}
+		checkRests(t, waits, flushed, rests, 20)
 		if len(s.metas()) != 1 || s.haste.Load() != 0 {
 			t.Errorf("there are %d blocks, and %d wait", len(s.metas()), s.haste.Load())
 		}
@@ -223,14 +229,7 @@ func TestDigestsRestUntilSomebodyWaits(t *testing.T) {
 		if _, err := s.Digests(ctx, epoch, epoch+1); err != nil {
 			t.Fatal(err)
 		}
-		if waits {
-			if err := <-asked; err != nil {
-				t.Error(err)
-			}
-		}
-		if waits && rests != 3 || !waits && rests < 400 {
-			t.Errorf("somebody waits: %v; it has rested %d times", waits, rests)
-		}
+		checkRests(t, waits, asked, rests, 400)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -26,17 +26,6 @@ type hotChunk struct {
 	sums        []doubled // of the first 0, rung, 2·rung, … values
 }
 
-// doubled is a sum and what it rounds away.
-type doubled struct{ sum, rest float64 }
-
-func (d doubled) plus(v []float64) doubled {
-	for _, x := range v {
-		s, e := twoSum(d.sum, x)
-		d.sum, d.rest = twoSum(s, d.rest+e)
-	}
-	return d
-}
-
 // warm tells of a chunk that was decoded to t and v.
 func (w *worker) warm(c *chunk.Chunk, t []int64, v []float64) {
 	if c.Serial == 0 || c.Stale > 0 || len(t) == 0 || !w.hot.Due(c.Serial) || !(magnitude(v) <= huge) {
@@ -57,9 +46,12 @@ func newHot(t []int64, v []float64) *hotChunk {
 			break
 		}
 	}
-	x.sums = make([]doubled, 1, len(v)/rung+1)
-	for i := rung; i <= len(v); i += rung {
-		x.sums = append(x.sums, x.sums[i/rung-1].plus(v[i-rung:i]))
+	var sum doubled
+	x.sums = append(make([]doubled, 0, len(v)/rung+1), sum)
+	for i, y := range v {
+		if sum = sum.plus(y); (i+1)%rung == 0 {
+			x.sums = append(x.sums, sum)
+		}
 	}
 	return x
 }
@@ -110,7 +102,7 @@ func (x *hotChunk) part(f fn, after, to int64) chunk.Stats {
 	s := chunk.Stats{MinTime: x.at(i), MaxTime: x.at(j - 1), Samples: uint64(len(v)), First: v[0], Last: v[len(v)-1]}
 	switch f {
 	case fnSum, fnAvg:
-		s.Sum = x.total(i, j)
+		s.Sum = x.before(j).minus(x.before(i))
 	case fnMin:
 		s.Min = minOf(v)
 	case fnMax:
@@ -126,15 +118,11 @@ func (x *hotChunk) part(f fn, after, to int64) chunk.Stats {
 	return s
 }
 
-// total is the sum of the values [i, j).
-func (x *hotChunk) total(i, j int) float64 {
-	a, b := x.before(i), x.before(j)
-	s, e := twoSum(b.sum, -a.sum)
-	return s + (e + (b.rest - a.rest))
-}
-
 // before is the sum of the first i values.
 func (x *hotChunk) before(i int) doubled {
-	k := i / rung
-	return x.sums[k].plus(x.v[k*rung : i])
+	sum := x.sums[i/rung]
+	for _, y := range x.v[i/rung*rung : i] {
+		sum = sum.plus(y)
+	}
+	return sum
 }

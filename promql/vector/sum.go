@@ -23,6 +23,20 @@ func twoSum(a, b float64) (sum, rest float64) {
 	return sum, (a - (sum - z)) + (b - z)
 }
 
+// doubled is a sum and what it rounds away, which has twice the digits.
+type doubled struct{ sum, rest float64 }
+
+func (d doubled) plus(x float64) doubled {
+	s, e := twoSum(d.sum, x)
+	d.sum, d.rest = twoSum(s, d.rest+e)
+	return d
+}
+
+func (d doubled) minus(o doubled) float64 {
+	s, e := twoSum(d.sum, -o.sum)
+	return s + (e + (d.rest - o.rest))
+}
+
 // sums evaluates sum_over_time and avg_over_time.
 func (w *worker) sums(out []float64) error {
 	u := &w.u
@@ -124,21 +138,18 @@ func stepwiseMean(v []float64, mean, c, n float64) float64 {
 	return mean + c
 }
 
-// prefixSums takes every window's sum as a difference of sums from the beginning. These have
-// twice the digits, so that the difference is as exact as a sum of its own.
+// prefixSums takes every window's sum as a difference of sums from the beginning, which is as exact as a sum of its own.
 func (w *worker) prefixSums(out []float64) error {
 	u := &w.u
-	w.sum, w.rest = append(w.sum[:0], 0), append(w.rest[:0], 0)
-	sum, rest := 0.0, 0.0
+	var sum doubled
+	w.prefix = append(w.prefix[:0], sum)
 	for _, x := range u.v {
-		s, e := twoSum(sum, x)
-		sum, rest = twoSum(s, rest+e)
-		w.sum, w.rest = append(w.sum, sum), append(w.rest, rest)
+		sum = sum.plus(x)
+		w.prefix = append(w.prefix, sum)
 	}
 	var coarse bool
 	w.each(out, func(lo, hi int) float64 {
-		s, e := twoSum(w.sum[hi], -w.sum[lo])
-		s += e + (w.rest[hi] - w.rest[lo])
+		s := w.prefix[hi].minus(w.prefix[lo])
 		if u.mixed && !w.exact(lo, hi, s) {
 			coarse = true
 		}

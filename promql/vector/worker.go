@@ -26,8 +26,7 @@ type worker struct {
 	data    []byte // of chunks
 	queue   []int32
 	resets  []int32
-	sum     []float64 // from the beginning
-	rest    []float64 // what sum rounds away
+	prefix  []doubled // sums from the beginning
 	out     []float64
 	names   names // of series that had points, where the function drops them
 	has     []bool
