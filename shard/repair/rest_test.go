@@ -54,3 +54,24 @@ func TestDigestsRest(t *testing.T) {
 		}
 	}
 }
+
+// unasked is a store that must not be asked for digests.
+type unasked struct {
+	*memory
+	t *testing.T
+}
+
+func (m unasked) Digests(context.Context, int64, int64) ([]shard.Leaf, error) {
+	m.t.Error("the store was asked")
+	return nil, nil
+}
+
+// A node that keeps only what it owns does not ask its store for digests of the rest, which is nothing: a store that nobody asks does not
+// work digests out.
+func TestNothingIsNotDigested(t *testing.T) {
+	rep := newTrio(t, 2, shard.Active, shard.Active).nodes[0].rep
+	rep.store = unasked{newMemory(), t}
+	if leaves, err := rep.leaves(t.Context(), Question{Parts: &shard.Set{}, Mint: minTime, Maxt: noLimit}); err != nil || len(leaves) > 0 {
+		t.Errorf("%d leaves, %v", len(leaves), err)
+	}
+}
