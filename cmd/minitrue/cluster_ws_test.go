@@ -129,6 +129,7 @@ func TestClusterWS(t *testing.T) {
 	some := newEar(t, nodes[1], "match[]=sequence{device_id=~%22.*-3%22}")
 	all := publishAll(t, nodes, "first")
 	e.untilHeard(t, all)
+	some.untilHeard(t, all[2:]) // a node that is killed tells nobody any more what it had not told before
 
 	nodes[2].Kill(t)
 	e.untilMissing(t, "n3")
