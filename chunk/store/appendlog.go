@@ -1,13 +1,14 @@
 package store
 
 import (
+	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/chunk/wal"
 )
 
 // logKeys writes the keys of series that are new to the active memtable's part of
-// the log. Nobody writes a sample of a series before its key is in the log: the lock makes
-// the second of two who have the same new series wait for the first.
+// the log. Nobody writes a sample of a series before its key is in the log: who finds a new series waits for
+// the lock, and a series passes for one with a key only when the log has the key.
 func (s *Store) logKeys(b *series.Batch, w *work) error {
 	fresh := false
 	for i, ref := range w.refs {
@@ -19,20 +20,38 @@ func (s *Store) logKeys(b *series.Batch, w *work) error {
 	if !fresh {
 		return nil
 	}
+	w.newRefs = w.newRefs[:0]
+	for i, ref := range w.refs {
+		if !b.Series[i].Bad {
+			w.newRefs = append(w.newRefs, ref)
+		}
+	}
 	s.logMu.Lock()
 	defer s.logMu.Unlock()
-	w.rec = w.rec[:0]
+	var err error
+	w.rec, err = s.logNew(w.rec[:0], w.newRefs)
+	return err
+}
+
+// logNew writes the keys of those series whose keys the log does not have. The caller holds logMu, and lends rec.
+func (s *Store) logNew(rec []byte, refs []head.Ref) ([]byte, error) {
 	var key []byte
-	for i, ref := range w.refs {
-		if b.Series[i].Bad || s.active.Logged(ref) {
-			continue
+	for _, ref := range refs {
+		if !s.active.Logged(ref) {
+			key = s.active.registry.AppendKey(key[:0], ref)
+			rec = wal.AppendSeries(rec, uint32(ref), key)
 		}
-		key = s.active.registry.AppendKey(key[:0], ref)
-		w.rec = wal.AppendSeries(w.rec, uint32(ref), key)
+	}
+	if len(rec) == 0 {
+		return rec, nil
+	}
+	if _, err := s.wal.Append(wal.Series, rec); err != nil {
+		return rec, err
+	}
+	for _, ref := range refs {
 		s.active.SetLogged(ref)
 	}
-	_, err := s.wal.Append(wal.Series, w.rec)
-	return err
+	return rec, nil
 }
 
 // logSamples writes everything else of a batch to the log.

@@ -112,12 +112,11 @@ func (s *Store) carry() (wal.Position, error) {
 		if err := s.active.registry.Register([][]byte{key}, []series.ID{e.id}, refs[i:i+1], 0); err != nil {
 			return 0, err
 		}
-		if !s.active.Logged(refs[i]) {
-			rec = wal.AppendSeries(rec, uint32(refs[i]), key)
-			s.active.SetLogged(refs[i])
-		}
 	}
-	write(wal.Series)
+	if err == nil {
+		rec, err = s.logNew(rec, slices.Compact(slices.Sorted(slices.Values(refs))))
+		rec = rec[:0]
+	}
 	for i, e := range all {
 		rec = wal.AppendExemplar(rec, uint32(refs[i]), e.Exemplar)
 	}
