@@ -42,6 +42,9 @@ type Chunk struct {
 	Serial   uint64 // of a chunk that was read from a file: no other one has it while the process lives; 0 of all others
 }
 
+// Need says of a chunk, by its serial and its times (ms), whether it is to come with data. With nil all do.
+type Need func(serial uint64, mint, maxt int64) bool
+
 // Decode returns the chunk as Prometheus knows it: Dense is encoded anew as XOR, the others are not
 // copied. It refuses unknown encodings and chunks too short for a header.
 func (c Chunk) Decode() (chunkenc.Chunk, error) {

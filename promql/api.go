@@ -99,19 +99,20 @@ type API struct {
 	zip     *compressors
 	metrics *metrics
 
-	encoders encoders
+	encoders *encoders
 }
 
 // NewAPI returns an API. It starts nothing; Close releases its engine.
 func NewAPI(o Options) *API {
 	o = o.withDefaults()
 	a := &API{
-		o:       o,
-		engine:  o.Engine,
-		parser:  parser.NewParser(parser.Options{EnableExperimentalFunctions: o.Experimental}),
-		lookups: newSlots(o.Concurrency),
-		zip:     newCompressors(),
-		metrics: newMetrics(o.Registerer),
+		o:        o,
+		engine:   o.Engine,
+		parser:   parser.NewParser(parser.Options{EnableExperimentalFunctions: o.Experimental}),
+		lookups:  newSlots(o.Concurrency),
+		zip:      newCompressors(),
+		metrics:  newMetrics(o.Registerer),
+		encoders: newEncoders(),
 	}
 	if a.engine == nil {
 		a.own = newEngine(o, a.parser)

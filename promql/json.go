@@ -1,6 +1,7 @@
 package promql
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"math"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/minitrue/minitrue/chunk/hot"
 )
 
 const flushSize = 64 << 10 // bytes that an encoder collects before it writes
@@ -17,18 +20,32 @@ const flushSize = 64 << 10 // bytes that an encoder collects before it writes
 // encoder writes JSON as it goes, so that a result of millions of points is never
 // in memory as text. The first error of its writer stops it.
 type encoder struct {
-	buf []byte
-	w   io.Writer
-	err error
+	buf   []byte
+	w     io.Writer
+	err   error
+	texts *hot.Table[labelsText]
 }
 
 // encoders keeps encoders, for their buffers, from one answer to the next.
-type encoders struct{ pool sync.Pool }
+type encoders struct {
+	pool  sync.Pool
+	texts *hot.Table[labelsText] // by the hash of the labels
+}
+
+// labelsText is the JSON of labels that are answered again and again.
+type labelsText struct {
+	labels labels.Labels
+	text   []byte
+}
+
+const hotTexts = 1 << 20 // bytes of them, and of the labels
+
+func newEncoders() *encoders { return &encoders{texts: hot.NewTable[labelsText](12, hotTexts)} }
 
 func (p *encoders) get(w io.Writer) *encoder {
 	e, ok := p.pool.Get().(*encoder)
 	if !ok {
-		e = &encoder{buf: make([]byte, 0, flushSize+8<<10)}
+		e = &encoder{texts: p.texts, buf: make([]byte, 0, flushSize+8<<10)}
 	}
 	e.buf, e.w, e.err = e.buf[:0], w, nil
 	return e
@@ -171,6 +188,21 @@ func appendDecimal(b []byte, f float64) ([]byte, bool) {
 
 func appendQuoted(b []byte, f float64) []byte {
 	return append(appendFloat(append(b, '"'), f), '"')
+}
+
+// labels writes labels that may be answered again.
+func (e *encoder) labels(ls labels.Labels) {
+	key := ls.Hash()
+	if x, ok := e.texts.Get(key); ok && labels.Equal(x.labels, ls) {
+		e.buf = append(e.buf, x.text...)
+		return
+	}
+	from := len(e.buf)
+	e.buf = appendLabels(e.buf, ls)
+	if e.texts.Due(key) {
+		x := labelsText{ls.Copy(), bytes.Clone(e.buf[from:])}
+		e.texts.Put(key, x, int64(ls.ByteSize())+int64(len(x.text)))
+	}
 }
 
 func appendLabels(b []byte, ls labels.Labels) []byte {

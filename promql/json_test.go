@@ -199,10 +199,38 @@ func decompress(t testing.TB, encoding string, r io.Reader) []byte {
 	return b
 }
 
+// Labels that are answered again come from memory, and are those of the series: also when the hashes of two are in one place.
+func TestLabelsAnsweredAgain(t *testing.T) {
+	es := newEncoders()
+	r := rand.New(rand.NewPCG(5, 5))
+	hot := 0
+	for range 20_000 {
+		ls := labels.FromStrings("__name__", "m", "device", strconv.Itoa(r.IntN(5)*r.IntN(2000)), "quote", `"`)
+		if _, ok := es.texts.Get(ls.Hash()); ok {
+			hot++
+		}
+		e := es.get(io.Discard)
+		e.labels(ls)
+		if got, want := string(e.buf), string(appendLabels(nil, ls)); got != want {
+			t.Fatalf("got %s, want %s", got, want)
+		}
+		es.put(e)
+	}
+	if hot < 1000 {
+		t.Errorf("%d of 20000 came from memory", hot)
+	}
+	ls := labels.FromStrings("a", "b")
+	es.texts.Put(ls.Hash(), labelsText{labels.FromStrings("other", "labels"), []byte("wrong")}, 1)
+	e := es.get(io.Discard)
+	if e.labels(ls); string(e.buf) != `{"a":"b"}` {
+		t.Errorf("got %s of other labels with the same hash", e.buf)
+	}
+}
+
 // A client that is gone stops the encoder.
 func TestEncoderStopsAtTheFirstError(t *testing.T) {
 	w := &brokenWriter{}
-	e := (&encoders{}).get(w)
+	e := newEncoders().get(w)
 	e.queryData(bigMatrix(1000, 360), nil)
 	if e.err != io.ErrClosedPipe || w.writes != 1 {
 		t.Errorf("err %v after %d writes", e.err, w.writes)

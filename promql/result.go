@@ -46,16 +46,20 @@ func (e *encoder) queryData(v parser.Value, st stats.QueryStats) {
 
 func (e *encoder) vector(v prom.Vector) {
 	e.raw("[")
+	var at []byte // the time of them all
 	for i := range v {
 		s := &v[i]
+		if i == 0 || s.T != v[i-1].T {
+			at = append(appendTime(append(at[:0], `,"value":[`...), s.T), `,`...)
+		}
 		if i > 0 {
 			e.raw(",")
 		}
 		e.raw(`{"metric":`)
-		e.buf = appendLabels(e.buf, s.Metric)
+		e.labels(s.Metric)
 		if s.H == nil {
-			e.raw(`,"value":`)
-			e.float(s.T, s.F)
+			e.buf = append(appendQuoted(append(e.buf, at...), s.F), ']')
+			e.spill()
 		} else {
 			e.raw(`,"histogram":`)
 			e.histogram(s.T, s.H)
@@ -76,7 +80,7 @@ func (e *encoder) matrix(m prom.Matrix) {
 			e.raw(",")
 		}
 		e.raw(`{"metric":`)
-		e.buf = appendLabels(e.buf, s.Metric)
+		e.labels(s.Metric)
 		open := `,"values":[`
 		for _, p := range s.Floats {
 			e.raw(open)

@@ -81,33 +81,45 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // Every window of time gives the chunks that overlap it.
+// Of few chunks, whose rows stay at hand, and of many, a window has those that overlap it.
 func TestChunksWindow(t *testing.T) {
-	var cs []chunk.Chunk
-	for i := range int64(30) {
-		cs = append(cs, xorChunk(t, i*100, 10, 1, 2, 3)) // [100i, 100i+20]
-	}
-	root := t.TempDir()
-	m := write(t, root, []modelSeries{{newSeries(labels.FromStrings("__name__", "m")), cs}})
-	b := openBlock(t, filepath.Join(root, m.ULID.String()))
-	for mint := int64(-50); mint < 3100; mint += 7 {
-		for _, width := range []int64{0, 5, 90, 500, 5000} {
-			rows, err := b.Chunks(nil, 0, mint, mint+width)
-			if err != nil {
-				t.Fatal(err)
-			}
-			n := 0
-			for _, c := range cs {
-				if c.MinTime <= mint+width && c.MaxTime >= mint {
-					if n >= len(rows) || rows[n].MinTime != c.MinTime {
-						t.Fatalf("[%d,%d]: row %d is missing", mint, mint+width, n)
-					}
-					n++
-				}
-			}
-			if n != len(rows) {
-				t.Fatalf("[%d,%d]: %d rows, want %d", mint, mint+width, len(rows), n)
+	for _, n := range []int64{fewRows, 30} {
+		var cs []chunk.Chunk
+		for i := range n {
+			cs = append(cs, xorChunk(t, i*100, 10, 1, 2, 3)) // [100i, 100i+20]
+		}
+		root := t.TempDir()
+		m := write(t, root, []modelSeries{{newSeries(labels.FromStrings("__name__", "m")), cs}})
+		b := openBlock(t, filepath.Join(root, m.ULID.String()))
+		for mint := int64(-50); mint < 100*n+100; mint += 7 {
+			for _, width := range []int64{0, 5, 90, 500, 5000} {
+				checkWindow(t, b, cs, mint, mint+width)
 			}
 		}
+		if _, hot := b.cache.rows.Get(b.number(0)); hot != (n == fewRows) {
+			t.Errorf("the rows of %d chunks are hot: %v", n, hot)
+		}
+	}
+}
+
+// checkWindow compares the rows of the only series with its chunks.
+func checkWindow(t *testing.T, b *Block, cs []chunk.Chunk, mint, maxt int64) {
+	t.Helper()
+	rows, err := b.Chunks(nil, 0, mint, maxt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, c := range cs {
+		if c.MinTime <= maxt && c.MaxTime >= mint {
+			if n >= len(rows) || rows[n].MinTime != c.MinTime {
+				t.Fatalf("[%d,%d]: row %d is missing", mint, maxt, n)
+			}
+			n++
+		}
+	}
+	if n != len(rows) {
+		t.Fatalf("[%d,%d]: %d rows, want %d", mint, maxt, len(rows), n)
 	}
 }
 

@@ -19,6 +19,7 @@ type Cache struct {
 
 	labels   *hot.Table[labels.Labels] // by a block's serial and the ordinal
 	postings *hot.Table[postings]
+	rows     *hot.Table[[]Row] // as labels
 
 	mu    sync.Mutex // guards what follows, and the sizes of slots
 	ring  []*slot
@@ -29,7 +30,8 @@ type Cache struct {
 const (
 	defaultCache = 64 << 20 // of a cache that does not say its own limit
 	hotLabels    = 1 << 20  // bytes of labels, beside the limit
-	hotPostings  = 1 << 20  // and of what matchers select
+	hotPostings  = 1 << 20  // of what matchers select
+	hotRows      = 1 << 20  // and of rows
 )
 
 // NewCache returns a cache of at most so many bytes; 0 means 64 MiB.
@@ -41,7 +43,7 @@ func NewCache(bytes int64) *Cache {
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	return &Cache{limit: bytes, zstd: d, labels: hot.NewTable[labels.Labels](12, hotLabels), postings: hot.NewTable[postings](8, hotPostings)}
+	return &Cache{limit: bytes, zstd: d, labels: hot.NewTable[labels.Labels](12, hotLabels), postings: hot.NewTable[postings](8, hotPostings), rows: hot.NewTable[[]Row](12, hotRows)}
 }
 
 // Age tells that time has passed, about a second: what is read of mapped files after it is verified once more before it is believed.

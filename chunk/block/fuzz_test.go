@@ -114,7 +114,7 @@ func FuzzChunksFile(f *testing.F) {
 		if c.open(footer) != nil {
 			return
 		}
-		fuzzed := &Block{rows: c, index: b.index}
+		fuzzed := &Block{rows: c, index: b.index, cache: c.cache}
 		for row := range uint32(4) {
 			if _, err := fuzzed.Chunks(nil, row%3, math.MinInt64, math.MaxInt64); err == nil {
 				_, _ = fuzzed.Chunk(Row{Num: row})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sort"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go/format"
 	"github.com/prometheus/prometheus/model/labels"
@@ -96,13 +97,39 @@ func (b *Block) AppendValues(dst []byte, ord uint32, names ...string) []byte {
 	return dst
 }
 
+const (
+	fewRows = 8 // of a series that has no more, all are kept while it is hot
+	rowSize = int64(unsafe.Sizeof(Row{}))
+)
+
 // Chunks appends the rows of a series that overlap [mint, maxt], in time order.
 func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
-	from, to := b.index.rowsOf(ord)
-	err := b.Err()
-	if err != nil {
-		return dst, err
+	key := b.number(ord)
+	rows, hot := b.cache.rows.Get(key)
+	if !hot {
+		from, to := b.index.rowsOf(ord)
+		if err := b.Err(); err != nil {
+			return dst, err
+		}
+		if to-from > fewRows || !b.cache.rows.Due(key) {
+			return b.appendRows(dst, from, to, mint, maxt)
+		}
+		var err error
+		if rows, err = b.appendRows(nil, from, to, math.MinInt64, math.MaxInt64); err != nil {
+			return dst, err
+		}
+		b.cache.rows.Put(key, rows, int64(len(rows))*rowSize)
 	}
+	for _, r := range rows {
+		if r.MinTime <= maxt && r.MaxTime >= mint {
+			dst = append(dst, r)
+		}
+	}
+	return dst, b.Err()
+}
+
+// appendRows appends those of the rows [from, to) of a series that overlap [mint, maxt].
+func (b *Block) appendRows(dst []Row, from, to uint32, mint, maxt int64) (_ []Row, err error) {
 	if to-from > 8 {
 		from += uint32(sort.Search(int(to-from), func(i int) bool {
 			row := from + uint32(i)
@@ -143,9 +170,12 @@ func (g *group) row(row uint32) Row {
 	}
 }
 
+// Serial is that of the chunk of a row.
+func (b *Block) Serial(r Row) uint64 { return b.number(r.Num) }
+
 // Chunk returns a row as a chunk, whose bytes are verified. They are not to be written, and stay valid as long as they are held.
 func (b *Block) Chunk(r Row) (chunk.Chunk, error) {
-	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.number(r.Num)}
+	c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: b.Serial(r)}
 	g, err := b.rows.group(r.Num)
 	if err != nil {
 		return c, err

@@ -22,11 +22,11 @@ func (m *Memtable) Chunks(dst []chunk.Chunk, ref Ref, mint, maxt int64) ([]chunk
 // Scan is Chunks with data only where need says so of a chunk's times. Chunks that come with data have
 // no statistics but their times and counts, so that open chunks, which have none yet, are not decoded for them.
 // Their data is appended to buf.
-func (m *Memtable) Scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (m *Memtable) Scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	return m.scan(dst, buf, ref, mint, maxt, need, false)
 }
 
-func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need func(mint, maxt int64) bool, measured bool) ([]chunk.Chunk, error) {
+func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int64, need chunk.Need, measured bool) ([]chunk.Chunk, error) {
 	p := m.page(ref)
 	if p == nil {
 		return m.histogramChunks(dst, ref, mint, maxt)
@@ -36,7 +36,7 @@ func (m *Memtable) scan(dst []chunk.Chunk, buf *[]byte, ref Ref, mint, maxt int6
 	dst, open, late := m.copied(dst, buf, p.entry(ref), mint, maxt, need)
 	p.mu.Unlock()
 	if open.Samples > 0 && open.MinTime <= maxt {
-		unwanted := need != nil && !need(open.MinTime, open.MaxTime)
+		unwanted := need != nil && !need(0, open.MinTime, open.MaxTime)
 		if measured || unwanted {
 			stats, err := open.Measure()
 			if err != nil {
@@ -73,7 +73,7 @@ func appendLate(dst []chunk.Chunk, late []series.Sample) ([]chunk.Chunk, error) 
 
 // copied appends the closed chunks of an entry to dst, and returns a copy of what is open and of what came late. The caller holds
 // the page's lock.
-func (m *Memtable) copied(dst []chunk.Chunk, buf *[]byte, e *entry, mint, maxt int64, need func(mint, maxt int64) bool) (_ []chunk.Chunk, open chunk.Chunk, late []series.Sample) {
+func (m *Memtable) copied(dst []chunk.Chunk, buf *[]byte, e *entry, mint, maxt int64, need chunk.Need) (_ []chunk.Chunk, open chunk.Chunk, late []series.Sample) {
 	from := len(dst)
 	for i := e.closed; i != 0; {
 		c := m.closed.at(i)
@@ -82,7 +82,7 @@ func (m *Memtable) copied(dst []chunk.Chunk, buf *[]byte, e *entry, mint, maxt i
 		}
 		if c.MinTime <= maxt {
 			out := chunk.Chunk{Stats: c.Stats, Encoding: chunk.XOR}
-			if need == nil || need(c.MinTime, c.MaxTime) {
+			if need == nil || need(0, c.MinTime, c.MaxTime) {
 				out.Data = m.bytes(grown(buf, sizeOf(c.words, c.nacc)), uint16(c.Samples), c.words, c.head, c.acc, c.nacc)
 			}
 			dst = append(dst, out)

@@ -83,7 +83,7 @@ func (s *Selection) aggregate(sc *scratch, from, to int) (chunk.Stats, error) {
 			switch {
 			case !isFloat(c):
 				continue
-			case !need(c.MinTime, c.MaxTime):
+			case !need(c.Serial, c.MinTime, c.MaxTime):
 				one.Add(c.Stats)
 				continue
 			}

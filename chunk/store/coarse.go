@@ -66,7 +66,7 @@ func (v *view) oldest() int64 {
 // buckets appends the buckets of a series that lie in the bounds of their blocks and in [mint, maxt] to dst, each as a
 // chunk. One that need wants no data of stands for its samples by its statistics; of the others, and of one that reaches out of
 // what is asked for, everything counts at the time of its last sample.
-func (v *view) buckets(dst []chunk.Chunk, parts []part, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (v *view) buckets(dst []chunk.Chunk, parts []part, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	var all []chunk.Stats
 	var rows []block.Row
 	for _, p := range parts {
@@ -103,22 +103,22 @@ func (v *view) buckets(dst []chunk.Chunk, parts []part, mint, maxt int64, need f
 	return dst, nil
 }
 
-func (v *view) bucket(dst []chunk.Chunk, s chunk.Stats, mint int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
-	if need == nil || s.MinTime < mint || need(s.MinTime, s.MaxTime) {
+func (v *view) bucket(dst []chunk.Chunk, s chunk.Stats, mint int64, need chunk.Need) ([]chunk.Chunk, error) {
+	if need == nil || s.MinTime < mint || need(0, s.MinTime, s.MaxTime) {
 		s.MinTime = s.MaxTime
 	}
-	if need == nil || need(s.MinTime, s.MaxTime) {
+	if need == nil || need(0, s.MinTime, s.MaxTime) {
 		return chunk.Encode(dst, chunk.Slice([]series.Sample{{T: s.MaxTime, V: v.pick(s)}}))
 	}
 	return append(dst, chunk.Chunk{Stats: s, Encoding: chunk.Downsampled}), nil
 }
 
 // needRaw wants the data of chunks of samples that samplesAfter cuts, too.
-func (v *view) needRaw(need func(mint, maxt int64) bool) func(mint, maxt int64) bool {
+func (v *view) needRaw(need chunk.Need) chunk.Need {
 	if v.bounds == nil || need == nil {
 		return need
 	}
-	return func(lo, hi int64) bool { return lo <= v.after || need(lo, hi) }
+	return func(serial uint64, lo, hi int64) bool { return lo <= v.after || need(serial, lo, hi) }
 }
 
 // samplesAfter cuts chunks of samples where buckets answer for what is before.

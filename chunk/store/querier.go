@@ -155,7 +155,7 @@ func (v *view) err() error {
 // of blocks lives as long as the view. Chunks come with data where need says so of their
 // times, with nil everywhere; those that come without have their statistics instead. Data
 // of memory is appended to buf.
-func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	dst, err := v.read(dst, buf, h, mint, maxt, need)
 	if err != nil {
 		v.store.met(err)
@@ -163,7 +163,7 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 	return dst, err
 }
 
-func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
 	var few [4]block.Row
@@ -183,8 +183,8 @@ func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, ne
 				}
 				continue
 			}
-			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding}
-			if need == nil || need(r.MinTime, r.MaxTime) || v.bounds != nil && r.MinTime <= v.after {
+			c := chunk.Chunk{Stats: r.Stats, Encoding: r.Encoding, Serial: p.block.Serial(r)}
+			if need == nil || need(c.Serial, r.MinTime, r.MaxTime) || v.bounds != nil && r.MinTime <= v.after {
 				if c, err = p.block.Chunk(r); err != nil {
 					return nil, err
 				}

@@ -67,12 +67,12 @@ func (v *view) appendValues(dst []byte, h *hit, names ...string) []byte {
 // other: where the stored ones do, they are merged by the rule of package chunk. Chunks come with data where
 // need says so of their times, with nil everywhere; those that come without have their statistics instead. Data
 // that must be made is appended to buf.
-func (s *Selection) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (s *Selection) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need chunk.Need) ([]chunk.Chunk, error) {
 	return s.v.disjoint(dst, buf, &s.hits[i], s.mint, s.maxt, need)
 }
 
 // disjoint is chunks with those merged that overlap each other.
-func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	from := len(dst)
 	dst, err := v.chunks(dst, buf, h, mint, maxt, need)
 	if err != nil || areDisjoint(dst[from:]) {
@@ -87,7 +87,7 @@ func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64
 		return nil, err
 	}
 	for i := range dst[from:] {
-		if c := &dst[from+i]; isFloat(c) && need != nil && !need(c.MinTime, c.MaxTime) {
+		if c := &dst[from+i]; isFloat(c) && need != nil && !need(c.Serial, c.MinTime, c.MaxTime) {
 			// What no merge has touched may lack statistics.
 			if c.Stats, err = c.Measure(); err != nil {
 				return nil, err
@@ -112,8 +112,8 @@ func areDisjoint(cs []chunk.Chunk) bool {
 }
 
 // outside says of the times of chunks whether they reach outside a range.
-func outside(mint, maxt int64) func(lo, hi int64) bool {
-	return func(lo, hi int64) bool { return lo < mint || hi > maxt }
+func outside(mint, maxt int64) chunk.Need {
+	return func(_ uint64, lo, hi int64) bool { return lo < mint || hi > maxt }
 }
 
 // any reports whether a series certainly has a sample in a range, by what is known without reading: false says nothing.

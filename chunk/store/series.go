@@ -44,9 +44,9 @@ func (s *seriesSet) Next() bool {
 			s.cur = oneSeries{labels: e.labels}
 			return true
 		}
-		var need func(int64, int64) bool
+		var need chunk.Need
 		if s.only {
-			need = func(int64, int64) bool { return false }
+			need = func(uint64, int64, int64) bool { return false }
 		}
 		var buf []byte
 		cs, err := s.v.chunks(nil, &buf, &e.hit, s.mint, s.maxt, need)

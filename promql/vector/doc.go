@@ -24,5 +24,5 @@
 // The samples of a series become units: a sample, or a chunk that no window cuts, by its statistics. A window
 // then is a range of units, and costs a difference of prefix sums, a step of a queue, or a look at its two ends.
 // A chunk that windows cut again and again is hot: it stays decoded, with sums, so that a single window takes what it holds
-// of it as one unit (hot.go).
+// of it as one unit, and it is not even read (hot.go).
 package vector

@@ -92,7 +92,7 @@ func (s stopper) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Match
 
 func (s stopping) Len() int { return 100_000 }
 
-func (s stopping) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (s stopping) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need chunk.Need) ([]chunk.Chunk, error) {
 	switch {
 	case i == 5:
 		s.cancel()
@@ -203,7 +203,7 @@ func (s broken) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 	return breaking{sel}, err
 }
 
-func (breaking) Chunks([]chunk.Chunk, *[]byte, int, func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (breaking) Chunks([]chunk.Chunk, *[]byte, int, chunk.Need) ([]chunk.Chunk, error) {
 	panic("a mistake")
 }
 

@@ -75,6 +75,7 @@ type names struct {
 	fixed string // not empty: all series have this one
 	odd   bool   // some series has more metadata than a name
 	seen  map[string]bool
+	last  string // of them, the one that was met last
 	key   []byte
 }
 
@@ -104,8 +105,8 @@ func (n *names) addLabels(ls labels.Labels) {
 	for _, name := range metadata[1:] {
 		n.odd = n.odd || ls.Has(name)
 	}
-	if name := ls.Get(metadata[0]); !n.seen[name] {
-		n.seen[name] = true
+	if name := ls.Get(metadata[0]); name != n.last || len(n.seen) == 0 {
+		n.seen[name], n.last = true, name
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 const (
 	hotBits  = 11      // so many chunks are hot at most, as a power of two
 	hotBytes = 8 << 20 // that they may take
-	rung     = 16      // values between two sums that are kept
+	rung     = 8       // values between two sums that are kept
 )
 
 // hotChunks are the chunks that windows cut again and again, decoded, by their serial.

@@ -1,9 +1,13 @@
 package vector
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
 )
@@ -89,5 +93,62 @@ func TestHotChunksAreLetIn(t *testing.T) {
 		if _, hot := w.hot.Get(serial); hot != want {
 			t.Errorf("serial %d is hot: %v, want %v", serial, hot, want)
 		}
+	}
+}
+
+// forgetful pushes all hot chunks out between the question which chunks are to be read and their use.
+type forgetful struct {
+	scanner
+	hot *hotChunks
+	met *atomic.Int64 // how many were hot
+}
+
+type forgetting struct {
+	Selection
+	forgetful
+}
+
+func (s forgetful) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (Selection, error) {
+	sel, err := s.scanner.Scan(ctx, mint, maxt, ms...)
+	return forgetting{sel, s}, err
+}
+
+func (s forgetting) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need chunk.Need) ([]chunk.Chunk, error) {
+	ask, before := need, s.met.Load()
+	if need != nil {
+		ask = func(serial uint64, mint, maxt int64) bool {
+			if _, hot := s.hot.Get(serial); hot {
+				s.met.Add(1)
+			}
+			return need(serial, mint, maxt)
+		}
+	}
+	dst, err := s.Selection.Chunks(dst, buf, i, ask)
+	if s.met.Load() > before {
+		for k := range uint64(64 << hotBits) {
+			s.hot.Put(1<<60+k, nil, 1)
+		}
+	}
+	return dst, err
+}
+
+// A chunk that was hot when it was not read, and is not any more when it is needed, is read after all.
+func TestHotChunksMayGo(t *testing.T) {
+	s := scanner{randomStore(t, rand.New(rand.NewPCG(3, 1)))}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	below := newProm(1e9)
+	e := New(below, s, Options{})
+	q := hourly("avg_over_time(requests_total[17m])")
+	q.step = 0
+	for range 3 {
+		q.ask(t, e, s) // now they are hot
+	}
+	f := forgetful{s, e.hot, new(atomic.Int64)}
+	e.source = f
+	got, want := q.ask(t, e, s), q.ask(t, below, s)
+	if err := differ(q, got, want); err != nil || f.met.Load() == 0 {
+		t.Errorf("%d chunks were hot: %v", f.met.Load(), err)
 	}
 }

@@ -18,7 +18,8 @@ type worker struct {
 	sel    Selection
 	budget *budget
 	log    *slog.Logger
-	need   func(mint, maxt int64) bool // which chunks are to be decoded
+	cut    func(mint, maxt int64) bool // which chunks a window divides
+	need   chunk.Need                  // which of these are to be read; nil: all chunks are
 	hot    *hotChunks
 
 	u       units
@@ -50,9 +51,16 @@ func (b *budget) take(n int) error {
 
 func newWorker(p *plan, sel Selection, b *budget, has []bool) *worker {
 	w := &worker{p: p, sel: sel, budget: b, has: has, names: p.newNames(), out: make([]float64, p.grid.n)}
-	w.need = p.grid.cut
+	w.cut = p.grid.cut
 	if p.fn.lasts() {
-		w.need = p.grid.cutAbove // what is cut below still ends as it ends
+		w.cut = p.grid.cutAbove // what is cut below still ends as it ends
+	}
+	w.need = func(serial uint64, mint, maxt int64) bool {
+		if !w.cut(mint, maxt) {
+			return false
+		}
+		_, hot := w.hot.Get(serial)
+		return !hot
 	}
 	return w
 }
@@ -77,7 +85,7 @@ func (w *worker) series(i int) (int, error) {
 }
 
 // evaluate reads the series with data where need says so, with nil everywhere.
-func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
+func (w *worker) evaluate(i int, need chunk.Need) (err error) {
 	if err := w.read(i, need); err != nil {
 		return err
 	}
@@ -89,7 +97,7 @@ func (w *worker) evaluate(i int, need func(mint, maxt int64) bool) (err error) {
 			return errUnfit
 		case c.Encoding == chunk.Downsampled:
 			err = w.u.addBucket(w.p, &c.Stats)
-		case need == nil || need(c.MinTime, c.MaxTime):
+		case need == nil || w.cut(c.MinTime, c.MaxTime):
 			err = w.addCut(c, need == nil)
 		default:
 			err = w.u.addChunk(w.p.fn, &c.Stats)
@@ -126,6 +134,8 @@ func (w *worker) addCut(c *chunk.Chunk, samples bool) error {
 	x, hot := w.hot.Get(c.Serial)
 	g := &w.p.grid
 	switch {
+	case !hot && c.Serial != 0 && c.Data == nil:
+		return errCoarse // it was hot a moment ago
 	case !hot:
 		from := len(w.u.t)
 		err := w.u.addSamples(w.p.fn, c)
@@ -143,13 +153,13 @@ func (w *worker) addCut(c *chunk.Chunk, samples bool) error {
 
 // read reads the chunks of a series with data where need says so, with nil everywhere. Buckets that stand for samples
 // which are no longer kept come with their statistics always: no sample would say as much.
-func (w *worker) read(i int, need func(mint, maxt int64) bool) (err error) {
+func (w *worker) read(i int, need chunk.Need) (err error) {
 	w.data = w.data[:0]
 	if !w.sel.Coarse() {
 		w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, need)
 		return err
 	}
-	never := func(int64, int64) bool { return false }
+	never := func(uint64, int64, int64) bool { return false }
 	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, never); err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func (a *adder) series(sc *scratch, i int) (chunk.Stats, error) {
 			one, mint = sum, a.cut
 		}
 	}
-	need := func(lo, hi int64) bool { return lo < mint || hi > a.maxt }
+	need := func(_ uint64, lo, hi int64) bool { return lo < mint || hi > a.maxt }
 	var err error
 	sc.data = sc.data[:0]
 	if sc.chunks, err = a.sel.Chunks(sc.chunks[:0], &sc.data, i, need); err != nil {
@@ -184,7 +184,7 @@ func (a *adder) series(sc *scratch, i int) (chunk.Stats, error) {
 	for j := range sc.chunks {
 		switch c := &sc.chunks[j]; {
 		case !isFloat(c) || c.MaxTime < mint:
-		case !need(c.MinTime, c.MaxTime):
+		case !need(0, c.MinTime, c.MaxTime):
 			one.Add(c.Stats)
 		default:
 			if err := addEdge(&one, &sc.cols, c, mint, a.maxt); err != nil {

@@ -128,7 +128,7 @@ func (r *selectionReader) read(i int) (err error) {
 func (r *selectionReader) split(i int) (err error) {
 	q := r.q
 	whole := func(lo, hi int64) bool { return lo >= q.mint && hi < q.cut }
-	if r.chunks, err = r.sel.Chunks(r.chunks[:0], &r.data, i, func(lo, hi int64) bool { return !whole(lo, hi) }); err != nil {
+	if r.chunks, err = r.sel.Chunks(r.chunks[:0], &r.data, i, func(_ uint64, lo, hi int64) bool { return !whole(lo, hi) }); err != nil {
 		return err
 	}
 	after := r.chunks[:0]

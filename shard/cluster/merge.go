@@ -169,7 +169,7 @@ func (m *merged) Close() {
 }
 
 // Chunks implements Selection.
-func (m *merged) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (m *merged) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need chunk.Need) ([]chunk.Chunk, error) {
 	r := &m.rows[i]
 	if m.coarse {
 		return m.coarsely(dst, buf, r, need)
@@ -191,7 +191,9 @@ func (m *merged) Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, m
 		// What may overlap the chunks of others is wanted with data.
 		ours := need
 		if need != nil {
-			ours = func(mint, maxt int64) bool { return need(mint, maxt) || mint <= hi && maxt >= lo }
+			ours = func(serial uint64, mint, maxt int64) bool {
+				return need(serial, mint, maxt) || mint <= hi && maxt >= lo
+			}
 		}
 		var err error
 		if all, err = m.locals[r.local.in].Chunks(all, buf, int(r.local.i), ours); err != nil {
@@ -234,13 +236,13 @@ func overlapping(chunks []chunk.Chunk) int {
 }
 
 // strip takes the data of float chunks away where it is not needed, so that their statistics must do.
-func strip(chunks []chunk.Chunk, need func(mint, maxt int64) bool) error {
+func strip(chunks []chunk.Chunk, need chunk.Need) error {
 	if need == nil {
 		return nil
 	}
 	for i := range chunks {
 		c := &chunks[i]
-		if !isFloat(c) || c.Data == nil || need(c.MinTime, c.MaxTime) {
+		if !isFloat(c) || c.Data == nil || need(c.Serial, c.MinTime, c.MaxTime) {
 			continue
 		}
 		if math.IsNaN(c.First) { // those that come with data may lack statistics

@@ -14,7 +14,7 @@ import (
 // coarseChunks appends the buckets of a series, each as a chunk without data, and the chunks of the samples after them to dst.
 func coarseChunks(dst []chunk.Chunk, sel Selection, i int, buf *[]byte) ([]chunk.Chunk, error) {
 	from := len(dst)
-	dst, err := sel.Chunks(dst, buf, i, func(int64, int64) bool { return false })
+	dst, err := sel.Chunks(dst, buf, i, func(uint64, int64, int64) bool { return false })
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func coarseChunks(dst []chunk.Chunk, sel Selection, i int, buf *[]byte) ([]chunk
 func isSamples(c chunk.Chunk) bool { return c.Encoding != chunk.Downsampled }
 
 // coarsely is Chunks where there are buckets.
-func (m *merged) coarsely(dst []chunk.Chunk, buf *[]byte, r *row, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
+func (m *merged) coarsely(dst []chunk.Chunk, buf *[]byte, r *row, need chunk.Need) ([]chunk.Chunk, error) {
 	var lists [][]chunk.Chunk
 	if r.local.in >= 0 {
 		cs, err := coarseChunks(nil, m.locals[r.local.in], int(r.local.i), buf)
@@ -92,11 +92,11 @@ func bucketsAndSamples(lists [][]chunk.Chunk) (buckets, samples []chunk.Chunk) {
 }
 
 // bucket appends a bucket as the store does: as a sample where data is wanted.
-func (m *merged) bucket(dst []chunk.Chunk, s chunk.Stats, need func(mint, maxt int64) bool) ([]chunk.Chunk, error) {
-	if need == nil || s.MinTime < m.mint || need(s.MinTime, s.MaxTime) {
+func (m *merged) bucket(dst []chunk.Chunk, s chunk.Stats, need chunk.Need) ([]chunk.Chunk, error) {
+	if need == nil || s.MinTime < m.mint || need(0, s.MinTime, s.MaxTime) {
 		s.MinTime = s.MaxTime
 	}
-	if need == nil || need(s.MinTime, s.MaxTime) {
+	if need == nil || need(0, s.MinTime, s.MaxTime) {
 		return chunk.Encode(dst, chunk.Slice([]series.Sample{{T: s.MaxTime, V: s.Last}}))
 	}
 	return append(dst, chunk.Chunk{Stats: s, Encoding: chunk.Downsampled}), nil

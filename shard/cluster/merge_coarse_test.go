@@ -102,7 +102,7 @@ func sameBuckets(t *testing.T, whole source, reader *Reader, q query) {
 	total := chunk.NoStats()
 	for i := range sel.Len() {
 		var buf []byte
-		cs, err := sel.Chunks(nil, &buf, i, func(lo, hi int64) bool { return lo < q.mint || hi > q.maxt })
+		cs, err := sel.Chunks(nil, &buf, i, func(_ uint64, lo, hi int64) bool { return lo < q.mint || hi > q.maxt })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,7 @@ type Selection interface {
 	AppendValues(dst []byte, i int, names ...string) []byte
 	// Chunks appends the chunks that overlap the range, disjoint and in time order: with data where need says
 	// so of their times, with nil everywhere, and the others with statistics. Data that must be made is appended to buf.
-	Chunks(dst []chunk.Chunk, buf *[]byte, i int, need func(mint, maxt int64) bool) ([]chunk.Chunk, error)
+	Chunks(dst []chunk.Chunk, buf *[]byte, i int, need chunk.Need) ([]chunk.Chunk, error)
 	// Coarse says whether buckets stand for samples that are no longer kept.
 	Coarse() bool
 	// Err says whether labels that were handed out may be wrong.

@@ -137,7 +137,7 @@ func scanAll(ctx context.Context, s scannerOf, q query) (content, error) {
 
 // checkStats compares the statistics that come in the place of data with the data.
 func checkStats(sel Selection, i int, cs []chunk.Chunk, q query) error {
-	need := func(lo, hi int64) bool { return lo < q.mint || hi > q.maxt }
+	need := func(_ uint64, lo, hi int64) bool { return lo < q.mint || hi > q.maxt }
 	var buf []byte
 	some, err := sel.Chunks(nil, &buf, i, need)
 	if err != nil {
@@ -158,7 +158,7 @@ func checkStats(sel Selection, i int, cs []chunk.Chunk, q query) error {
 		switch {
 		case !isFloat(&c):
 			continue
-		case need(c.MinTime, c.MaxTime):
+		case need(c.Serial, c.MinTime, c.MaxTime):
 			if s, err = c.Measure(); err != nil {
 				return err
 			}

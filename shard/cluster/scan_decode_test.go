@@ -197,7 +197,7 @@ func FuzzScan(f *testing.F) {
 		for i := range m.Len() {
 			m.Labels(i, &sb)
 			var buf []byte
-			cs, err := m.Chunks(nil, &buf, i, func(lo, hi int64) bool { return lo < 2 })
+			cs, err := m.Chunks(nil, &buf, i, func(_ uint64, lo, hi int64) bool { return lo < 2 })
 			if err == nil {
 				decodeAll(cs)
 			}
