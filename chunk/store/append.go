@@ -121,9 +121,6 @@ func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
 			s.exemplars.add(s.active.registry, w.refs[e.Series], e.Exemplar)
 		}
 	}
-	for _, m := range b.Metadata {
-		s.metadata.set(m)
-	}
 	return pos, nil
 }
 

@@ -54,7 +54,7 @@ func (s *Store) logNew(rec []byte, refs []head.Ref) ([]byte, error) {
 	return rec, nil
 }
 
-// logSamples writes everything else of a batch to the log.
+// logSamples writes everything else of a batch to the log, and takes notice of metadata.
 func (s *Store) logSamples(b *series.Batch, w *work) (pos wal.Position, err error) {
 	write := func(typ wal.Type, rec []byte) {
 		if len(rec) > 0 && err == nil {
@@ -89,10 +89,18 @@ func (s *Store) logSamples(b *series.Batch, w *work) (pos wal.Position, err erro
 		}
 	}
 	write(wal.Exemplars, w.rec)
+	if len(b.Metadata) == 0 || err != nil {
+		return pos, err
+	}
 	w.rec = w.rec[:0]
 	for _, m := range b.Metadata {
 		w.rec = wal.AppendMetadata(w.rec, m)
 	}
+	s.logMu.Lock() // the log and memory get them in the same order
+	defer s.logMu.Unlock()
 	write(wal.Metadata, w.rec)
+	for _, m := range b.Metadata {
+		s.metadata.set(m)
+	}
 	return pos, err
 }

@@ -49,6 +49,9 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
 	for {
+		if err := s.beSure(); err != nil {
+			return fmt.Errorf("compact: %w", err)
+		}
 		now := s.o.Now().UnixMilli()
 		if err := s.retain(now); err != nil {
 			return fmt.Errorf("retention: %w", err)

@@ -42,12 +42,9 @@ func (s *Store) ForgetDeletes(before int64) error {
 	if len(next.Applied) == len(s.tombs.Applied) {
 		return nil
 	}
-	if err := next.write(s.o.FS, s.dir); err != nil {
+	if err := s.setTombs(next, nil); err != nil {
 		return fmt.Errorf("forget deletes: %w", err)
 	}
-	s.viewMu.Lock()
-	s.tombs = next
-	s.viewMu.Unlock()
 	return nil
 }
 
@@ -67,9 +64,11 @@ func (s *Store) deleteOnce(ctx context.Context, id string, mint, maxt int64, ms 
 	if id != "" && s.done(id) { // flushMu: nobody else is doing it
 		return 0, nil
 	}
-	if err := s.freeze(s.exemplars.delete(mint, maxt, ms) > 0); err != nil {
+	s.lessExemplars = s.exemplars.delete(mint, maxt, ms) > 0 || s.lessExemplars
+	if err := s.freeze(s.lessExemplars); err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
+	s.lessExemplars = false
 	if err := s.flushFrozen(ctx); err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
@@ -128,12 +127,9 @@ func (s *Store) bury(ctx context.Context, id string, mint, maxt int64, ms []*lab
 	} else if series == 0 {
 		return 0, nil
 	}
-	if err := next.write(s.o.FS, s.dir); err != nil {
+	if err := s.setTombs(next, masks); err != nil {
 		return 0, err
 	}
-	s.viewMu.Lock()
-	s.tombs, s.masks = next, masks
-	s.viewMu.Unlock()
 	s.ledger.forget(mint, maxt, &hit)
 	return series, nil
 }
@@ -198,10 +194,24 @@ func (s *Store) loadTombstones() error {
 	return nil
 }
 
-// forgetTombstones drops tombstones that hide nothing any more.
+// forgetTombstones drops tombstones that hide nothing any more, unless there may be blocks on the disk that are not in the view: some that
+// could not be removed, which the next start opens.
 func (s *Store) forgetTombstones() error {
+	if err := s.o.FS.SyncDir(s.blocksDir()); err != nil {
+		return fmt.Errorf("forget deletes: %w", err)
+	}
+	ids, err := block.List(s.blocksDir())
+	if err != nil {
+		return fmt.Errorf("forget deletes: %w", err)
+	}
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
+	metas := s.metas()
+	for _, id := range ids {
+		if !slices.ContainsFunc(metas, func(m block.Meta) bool { return m.ULID == id }) {
+			return nil
+		}
+	}
 	s.viewMu.Lock()
 	needed := map[uint64]bool{}
 	for _, m := range s.masks {
@@ -215,13 +225,34 @@ func (s *Store) forgetTombstones() error {
 	if len(next.Tombstones) == len(s.tombs.Tombstones) {
 		return nil
 	}
+	return s.setTombs(next, nil)
+}
+
+// setTombs makes tombstones durable, and then those that count, with what they hide unless masks is nil. The caller holds tombMu.
+func (s *Store) setTombs(next tombstoneFile, masks map[*block.Block]mask) error {
+	s.unsure = true
 	if err := next.write(s.o.FS, s.dir); err != nil {
 		return err
 	}
+	s.unsure = false
 	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
 	s.tombs = next
-	s.viewMu.Unlock()
+	if masks != nil {
+		s.masks = masks
+	}
 	return nil
+}
+
+// beSure sees to it that the tombstones on disk are those that count, before a block is made: a delete that failed may have left one
+// there that would hide, after the next start, what was appended later.
+func (s *Store) beSure() error {
+	s.tombMu.Lock()
+	defer s.tombMu.Unlock()
+	if !s.unsure {
+		return nil
+	}
+	return s.setTombs(s.tombs, nil)
 }
 
 // deletedOf is deleted for a compaction.

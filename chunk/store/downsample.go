@@ -31,8 +31,18 @@ func (s *Store) downsampled(metas []block.Meta, m block.Meta, i int) bool {
 	}
 	step := s.o.Downsample[i].Step.Milliseconds()
 	made := slices.DeleteFunc(slices.Clone(metas), func(m block.Meta) bool { return m.Resolution != step })
-	made = append(made, block.Meta{Origin: block.Origin{Covers: s.empty[step]}})
+	made = append(made, block.Meta{Origin: block.Origin{Covers: s.emptyDays(step)}})
 	return compact.Covered(made, block.Coverage{Start: m.MinTime - 1, End: m.MaxTime, Generation: m.Generation})
+}
+
+// emptyDays are those of a resolution that turned out to have no samples of what is owned now. The caller holds compactMu.
+func (s *Store) emptyDays(step int64) []block.Coverage {
+	s.viewMu.Lock()
+	defer s.viewMu.Unlock()
+	if s.own != s.emptyFor {
+		s.empty, s.emptyFor = map[int64][]block.Coverage{}, s.own
+	}
+	return s.empty[step]
 }
 
 // downsample does one job of downsampling, when there is one.
@@ -41,7 +51,7 @@ func (s *Store) downsample(ctx context.Context, now int64, o compact.Options, du
 	metas := s.metas()
 	for _, r := range s.o.Downsample {
 		to := r.Step.Milliseconds()
-		jobs := compact.PlanDownsample(metas, now, from, to, s.empty[to], o)
+		jobs := compact.PlanDownsample(metas, now, from, to, s.emptyDays(to), o)
 		from = to
 		if len(jobs) == 0 {
 			continue
@@ -63,8 +73,11 @@ func (s *Store) downsampleJob(ctx context.Context, job compact.DownsampleJob, du
 		old = append(old, job.Old)
 	}
 	if errors.Is(err, block.ErrEmpty) {
+		if err := s.replace(v, nil, old...); err != nil {
+			return err
+		}
 		s.empty[job.Resolution] = append(s.empty[job.Resolution], job.Days...)
-		return s.replace(v, nil, old...)
+		return nil
 	}
 	if err != nil {
 		return err

@@ -89,28 +89,27 @@ func (x *exemplars) all() []oneExemplar {
 
 // carry writes what lives longer than a memtable to the log again, so that the part
 // behind it can go. The caller holds gate for reading.
-func (s *Store) carry() (wal.Position, error) {
+func (s *Store) carry() error {
 	var rec, key []byte
-	var pos wal.Position
 	var err error
 	write := func(typ wal.Type) {
 		if len(rec) > 0 && err == nil {
-			pos, err = s.wal.Append(typ, rec)
+			_, err = s.wal.Append(typ, rec)
 		}
 		rec = rec[:0]
 	}
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	for _, m := range s.metadata.all() {
 		rec = wal.AppendMetadata(rec, m)
 	}
 	write(wal.Metadata)
 	all := s.exemplars.all()
 	refs := make([]head.Ref, len(all))
-	s.logMu.Lock()
-	defer s.logMu.Unlock()
 	for i, e := range all {
 		key = series.AppendKey(key[:0], e.labels)
 		if err := s.active.registry.Register([][]byte{key}, []series.ID{e.id}, refs[i:i+1], 0); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if err == nil {
@@ -121,7 +120,7 @@ func (s *Store) carry() (wal.Position, error) {
 		rec = wal.AppendExemplar(rec, uint32(refs[i]), e.Exemplar)
 	}
 	write(wal.Exemplars)
-	return pos, err
+	return err
 }
 
 // ExemplarQuerier returns a querier of the exemplars that are kept.

@@ -27,12 +27,15 @@ func (s *Store) exchange() error {
 	}
 	old := s.active
 	old.end = end
+	failures := s.wal.Failures()
+	old.lossy.Store(failures != old.failures)
 	if old.crowded() {
 		s.active = newTable(s.newRegistry(), s.o.Now())
 		s.ledger.reset()
 	} else {
 		s.active = newTable(old.registry.Retain(), s.o.Now())
 	}
+	s.active.failures = failures
 	s.viewMu.Lock()
 	s.tables = slices.Insert(s.tables, 0, s.active)
 	s.room.Broadcast()
@@ -112,7 +115,7 @@ func (s *Store) flushFrozen(ctx context.Context) error {
 		t := s.tables[n-1]
 		s.viewMu.Unlock()
 		if n == 1 {
-			return nil
+			return s.dropLog(s.flushRest(ctx))
 		}
 		if err := s.flush(ctx, t); err != nil {
 			return err
@@ -123,8 +126,10 @@ func (s *Store) flushFrozen(ctx context.Context) error {
 // flush writes a frozen memtable as blocks, puts them in its place, and drops its log.
 func (s *Store) flush(ctx context.Context, t *table) error {
 	start := s.o.Now()
-	cycle := s.o.cycle
-	rest := func() { cycle.Rest(ctx, s.flushDuty()) }
+	rest := s.flushRest(ctx)
+	if err := s.beSure(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
 	var made []*block.Block
 	origin := block.Origin{Generation: 1, Seq: s.seq()}
 	for _, m := range s.metas() {
@@ -148,23 +153,32 @@ func (s *Store) flush(ctx context.Context, t *table) error {
 	s.blocks = append(s.blocks, made...)
 	s.room.Broadcast()
 	s.viewMu.Unlock()
+	s.undropped = t.end
 	s.m.flush.Observe(s.o.Now().Sub(start).Seconds())
 	s.o.Logger.Info("flushed", "samples", t.Samples(), "blocks", len(made), "duration", s.o.Now().Sub(start))
 	t.release()
 	signal(s.merge)
+	return s.dropLog(rest)
+}
 
+// dropLog drops the log of flushed memtables. Until it is gone, the next start would bring back what is deleted meanwhile.
+func (s *Store) dropLog(rest func()) error {
+	if s.undropped == 0 {
+		return nil
+	}
 	s.gate.RLock()
-	pos, err := s.carry()
+	err := s.carry()
 	s.gate.RUnlock()
-	if err == nil && pos > 0 {
-		err = s.wal.Sync(pos)
+	if err == nil {
+		err = s.wal.SyncAll() // whatever the log's interval: what was carried goes with the old segments
 	}
 	if err == nil {
-		err = s.wal.Drop(t.end, rest)
+		err = s.wal.Drop(s.undropped, rest)
 	}
 	if err != nil {
 		return fmt.Errorf("drop the flushed log: %w", err)
 	}
+	s.undropped = 0
 	return nil
 }
 

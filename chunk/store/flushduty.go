@@ -9,6 +9,12 @@ func (s *Store) flushInTime(ctx context.Context) error {
 	return s.flushFrozen(ctx)
 }
 
+// flushRest returns what a flush calls again and again to rest.
+func (s *Store) flushRest(ctx context.Context) func() {
+	cycle := s.o.cycle
+	return func() { cycle.Rest(ctx, s.flushDuty()) }
+}
+
 // lockFlush takes flushMu and makes haste, also of a flush that is under way, until the returned function is called.
 func (s *Store) lockFlush() (unlock func()) {
 	s.haste.Add(1)

@@ -12,6 +12,7 @@ import (
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/chunk/wal"
 )
 
 // AppendMissing is Append for what another node has, much of which is here as well: it leaves out of b the float samples that memory has
@@ -21,9 +22,21 @@ func (s *Store) AppendMissing(ctx context.Context, b *series.Batch) error {
 	if s.broken.Load() { // what memory has may have gone with the log: Append mends that
 		return s.Append(ctx, b)
 	}
+	failures := s.wal.Failures()
+	if err := s.appendMissing(ctx, b, failures); err != nil {
+		return err
+	}
+	if s.wal.Failures() != failures { // what was left out may have gone with the log in between
+		return fmt.Errorf("append: %w: %w", series.ErrUnavailable, wal.ErrLost)
+	}
+	return nil
+}
+
+// appendMissing is AppendMissing as long as no more writes of the log fail than did.
+func (s *Store) appendMissing(ctx context.Context, b *series.Batch, failures uint64) error {
 	all := len(b.Samples)
 	cycle := s.o.cycle
-	if err := s.leaveOut(ctx, b, &cycle); err != nil {
+	if err := s.leaveOut(ctx, b, failures, &cycle); err != nil {
 		return fmt.Errorf("append: %w", err)
 	}
 	if len(b.Samples) < all && len(b.Samples)+len(b.Histograms)+len(b.Exemplars)+len(b.Metadata) == 0 {
@@ -72,8 +85,9 @@ func (s *Store) appendInParts(ctx context.Context, b *series.Batch, cycle *duty.
 	return nil
 }
 
-// leaveOut removes from a batch the samples that memory has, and series of which nothing is left.
-func (s *Store) leaveOut(ctx context.Context, b *series.Batch, cycle *duty.Cycle) error {
+// leaveOut removes from a batch the samples that memory has and the log, of which so many writes have failed, has as well, and series of
+// which nothing is left.
+func (s *Store) leaveOut(ctx context.Context, b *series.Batch, failures uint64, cycle *duty.Cycle) error {
 	end := 0
 	for _, e := range b.Series {
 		if e.First < end {
@@ -83,7 +97,12 @@ func (s *Store) leaveOut(ctx context.Context, b *series.Batch, cycle *duty.Cycle
 	}
 	v := s.view()
 	defer v.close()
-	m := missing{v: v}
+	m := missing{}
+	for i, t := range v.tables {
+		if !t.lossy.Load() && (i > 0 || t.failures == failures) {
+			m.tables = append(m.tables, t)
+		}
+	}
 	kept := b.Samples[:0]
 	for i := range b.Series {
 		cycle.Rest(ctx, missingDuty)
@@ -111,7 +130,7 @@ func (s *Store) leaveOut(ctx context.Context, b *series.Batch, cycle *duty.Cycle
 
 // missing looks up in memory what samples it has.
 type missing struct {
-	v      *view
+	tables []*table
 	found  []bool
 	chunks []chunk.Chunk
 	buf    []byte
@@ -128,7 +147,7 @@ func (m *missing) here(id series.ID, xs []series.Sample) ([]bool, error) {
 		return m.found, nil
 	}
 	m.chunks, m.buf = m.chunks[:0], m.buf[:0]
-	for _, t := range m.v.tables {
+	for _, t := range m.tables {
 		ref := t.registry.Ref(id)
 		if ref == 0 {
 			continue

@@ -263,3 +263,35 @@ func TestExemplarsWithinPartitions(t *testing.T) {
 		}
 	}
 }
+
+// A day of which nothing was owned is downsampled when its samples come to be owned again.
+func TestEmptyDaysMayFill(t *testing.T) {
+	const step = 5 * time.Minute
+	now := time.UnixMilli(epoch).Add(72 * time.Hour)
+	s := open(t, t.TempDir(), Options{Downsample: []Resolution{{Step: step}}, Now: func() time.Time { return now }})
+	defer s.Close()
+	b := one("m", series.Sample{T: epoch, V: 1}, series.Sample{T: epoch + 60_000, V: 2})
+	late := one("m", series.Sample{T: now.UnixMilli(), V: 3}) // the newest sample says how late it is
+	if err := errors.Join(s.Append(t.Context(), b), s.Append(t.Context(), late), s.Flush(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	s.Own(setOf((partitionsOf(b)[0] + 1) % shard.Partitions))
+	o := s.o.Compact
+	o.Force = true
+	for done := true; done; {
+		var err error
+		if done, err = s.downsample(t.Context(), now.UnixMilli(), o, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.emptyDays(step.Milliseconds())) == 0 {
+		t.Fatal("no day is empty")
+	}
+	s.Own(nil)
+	if err := s.CompactAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.metas(), func(m block.Meta) bool { return m.Resolution == step.Milliseconds() }) {
+		t.Error("there are no buckets")
+	}
+}

@@ -36,7 +36,7 @@ type Store struct {
 	active *table
 	sums   bool       // registries add up digests
 	outs   uint64     // how often memtables were put out of step
-	logMu  sync.Mutex // held while keys are written to the log
+	logMu  sync.Mutex // held while keys and metadata are written to the log
 
 	viewMu sync.Mutex // guards tables, blocks, coarse, tombs, masks and own
 	tables []*table   // the active one first, then frozen ones from new to old
@@ -54,14 +54,19 @@ type Store struct {
 	full    chan struct{} // a signal that a memtable wants to be frozen or flushed
 	merge   chan struct{} // a signal that blocks have changed
 	room    *sync.Cond    // on viewMu: a frozen memtable has gone
-	flushMu sync.Mutex    // one flush at a time
+	flushMu sync.Mutex    // one flush at a time; guards undropped and lessExemplars
 	haste   atomic.Int32  // somebody waits for a flush
 
-	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu
+	undropped     uint64 // the log below this segment lies in blocks, and is still there; 0: none is
+	lessExemplars bool   // exemplars were deleted that are still in the log
+
+	tombMu    sync.Mutex                 // held by who changes tombs or masks; after flushMu and compactMu, before viewMu; guards unsure
+	unsure    bool                       // the tombstones on disk may be others than tombs
 	damageMu  sync.Mutex                 // one at a time sees to a damaged block; after compactMu, before tombMu; guards aside
 	aside     map[string]bool            // folders of blocks that were set aside while they were open
-	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty and foreign
+	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty, emptyFor and foreign
 	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
+	emptyFor  *shard.Set                 // what was owned then
 	foreign   *foreign                   // nil: nothing is known
 }
 
@@ -70,6 +75,9 @@ type Store struct {
 func Open(dir string, o Options) (_ *Store, err error) {
 	o = o.withDefaults()
 	if err := disk.MkdirAll(o.FS, filepath.Join(dir, "blocks")); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := o.FS.SyncDir(dir); err != nil { // a start that was killed may have made the folders, and not their names durable
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{

@@ -218,6 +218,9 @@ func (w *WAL) writeOut(buf []byte, sync bool) error {
 	return nil
 }
 
+// Failures counts the writes that failed. While it stays the same, what was appended meanwhile is not lost.
+func (w *WAL) Failures() uint64 { return w.failures.Load() }
+
 // Run syncs every Interval until ctx ends. Without an Interval it only waits.
 func (w *WAL) Run(ctx context.Context) error {
 	if w.o.Interval == 0 {
