@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk"
@@ -194,24 +195,10 @@ func (s *Store) loadTombstones() error {
 	return nil
 }
 
-// forgetTombstones drops tombstones that hide nothing any more, unless there may be blocks on the disk that are not in the view: some that
-// could not be removed, which the next start opens.
+// forgetTombstones drops tombstones that hide nothing any more.
 func (s *Store) forgetTombstones() error {
-	if err := s.o.FS.SyncDir(s.blocksDir()); err != nil {
-		return fmt.Errorf("forget deletes: %w", err)
-	}
-	ids, err := block.List(s.blocksDir())
-	if err != nil {
-		return fmt.Errorf("forget deletes: %w", err)
-	}
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
-	metas := s.metas()
-	for _, id := range ids {
-		if !slices.ContainsFunc(metas, func(m block.Meta) bool { return m.ULID == id }) {
-			return nil
-		}
-	}
 	s.viewMu.Lock()
 	needed := map[uint64]bool{}
 	for _, m := range s.masks {
@@ -225,7 +212,26 @@ func (s *Store) forgetTombstones() error {
 	if len(next.Tombstones) == len(s.tombs.Tombstones) {
 		return nil
 	}
+	if left, err := s.blocksLeft(); left || err != nil {
+		return err
+	}
 	return s.setTombs(next, nil)
+}
+
+// blocksLeft reports whether there may be blocks on the disk that are not in the view: some that could not be removed, which the next start
+// opens.
+func (s *Store) blocksLeft() (bool, error) {
+	if err := s.o.FS.SyncDir(s.blocksDir()); err != nil {
+		return false, fmt.Errorf("forget deletes: %w", err)
+	}
+	ids, err := block.List(s.blocksDir())
+	if err != nil {
+		return false, fmt.Errorf("forget deletes: %w", err)
+	}
+	metas := s.metas()
+	return slices.ContainsFunc(ids, func(id ulid.ULID) bool {
+		return !slices.ContainsFunc(metas, func(m block.Meta) bool { return m.ULID == id })
+	}), nil
 }
 
 // setTombs makes tombstones durable, and then those that count, with what they hide unless masks is nil. The caller holds tombMu.
