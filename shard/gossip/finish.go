@@ -51,7 +51,7 @@ func (c *Cluster) Copied(ctx context.Context, epoch uint64) error {
 		return nil // another change has begun
 	}
 	if change := v.Ring.Change(); change == v.Self && v.Members[change].State == shard.Joining {
-		return c.Activate(ctx)
+		return c.Activate(ctx, epoch)
 	}
 	err := c.update("copied", func() ([]merkle.Record, error) {
 		key, value := copiedPrefix+c.identity.ID, epochText(epoch)

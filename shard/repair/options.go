@@ -38,11 +38,12 @@ type Appender interface {
 	AppendMissing(ctx context.Context, b *series.Batch) error
 }
 
-// Membership is what a node knows of its cluster, and how it finishes a change of its own.
+// Membership is what a node knows of its cluster, and how it finishes a change of its own: that of an epoch, which fails when the ring is
+// another one by now.
 type Membership interface {
 	View() *shard.View
-	Activate(ctx context.Context) error // this node has copied what it will own
-	Left(ctx context.Context) error     // the others have what this node owned
+	Activate(ctx context.Context, epoch uint64) error // this node has copied what it will own
+	Left(ctx context.Context, epoch uint64) error     // the others have what this node owned
 }
 
 // Exchange asks a peer for what [Repairer.Answer] answers there.

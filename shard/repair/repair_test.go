@@ -23,6 +23,7 @@ type trio struct {
 	fetched  int                 // bytes of samples and labels
 	samples  int                 // that were fetched
 	between  func(*series.Batch) // called before each batch is stored
+	asked    func(*peerNode)     // called with who asks, before each answer
 	replicas int
 }
 
@@ -81,12 +82,17 @@ func (c *trio) ring(states ...shard.State) {
 }
 
 func (n *peerNode) View() *shard.View { return n.view }
-func (n *peerNode) Activate(context.Context) error {
-	n.ended = "active"
-	return nil
+func (n *peerNode) Activate(_ context.Context, epoch uint64) error {
+	return n.end("active", epoch)
 }
-func (n *peerNode) Left(context.Context) error {
-	n.ended = "left"
+func (n *peerNode) Left(_ context.Context, epoch uint64) error {
+	return n.end("left", epoch)
+}
+func (n *peerNode) end(how string, epoch uint64) error {
+	if epoch != n.view.Ring.Epoch() {
+		return errors.New("the ring has changed")
+	}
+	n.ended = how
 	return nil
 }
 
@@ -100,6 +106,9 @@ func (n *peerNode) of(id string) *peerNode {
 }
 
 func (n *peerNode) Ask(ctx context.Context, m shard.Member, q Question) (*Answer, error) {
+	if n.asked != nil {
+		n.asked(n)
+	}
 	a, err := n.of(m.ID).rep.Answer(ctx, q)
 	if err != nil {
 		return nil, err
@@ -549,5 +558,46 @@ func TestTheLastDoesNotLeave(t *testing.T) {
 	errs := c.steps(5)
 	if c.nodes[0].ended != "" || errs[0] == nil {
 		t.Errorf("the only node has %s: %v", c.nodes[0].ended, errs[0])
+	}
+}
+
+// What was copied for one ring says nothing of the next one, whenever that comes.
+func TestTheRingChangesBeforeTheEnd(t *testing.T) {
+	for _, state := range []shard.State{shard.Joining, shard.Leaving} {
+		for k := 1; ; k++ {
+			c := newTrio(t, 1, shard.Active, shard.Active, state, shard.Active)
+			n := c.nodes[2]
+			es := sensors(20)
+			holders := []int{0, 1, 3}
+			if state == shard.Leaving {
+				holders = []int{2}
+			}
+			c.fill(es, start, start+60_000, holders...)
+			asks, before := 0, n.view.Ring.Owned(2)
+			c.asked = func(who *peerNode) {
+				if who == n {
+					if asks++; asks == k {
+						c.ring(shard.Active, shard.Active, state) // n3 is removed
+					}
+				}
+			}
+			for i := 0; n.ended == ""; i++ {
+				if i == 20 {
+					t.Fatalf("%v, another ring at question %d: it waits for %s", state, k, n.rep.Progress().WaitingFor)
+				}
+				c.steps(1)
+			}
+			for _, e := range es {
+				if state == shard.Joining && n.view.Ring.Copying(2).Has(e.partition) && !n.store.has(e, start) {
+					t.Fatalf("another ring at question %d: it is active and lacks %v", k, e.labels)
+				}
+				if state == shard.Leaving && before.Has(e.partition) && asks >= k && !c.nodes[0].store.has(e, start) && !c.nodes[1].store.has(e, start) {
+					t.Fatalf("another ring at question %d: it has left and nobody has %v", k, e.labels)
+				}
+			}
+			if asks < k {
+				break
+			}
+		}
 	}
 }
