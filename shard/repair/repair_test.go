@@ -23,7 +23,7 @@ type trio struct {
 	fetched  int                 // bytes of samples and labels
 	samples  int                 // that were fetched
 	between  func(*series.Batch) // called before each batch is stored
-	asked    func(*peerNode)     // called with who asks, before each answer
+	asked    func(*peerNode)     // called with who asks, after each answer
 	replicas int
 }
 
@@ -106,12 +106,12 @@ func (n *peerNode) of(id string) *peerNode {
 }
 
 func (n *peerNode) Ask(ctx context.Context, m shard.Member, q Question) (*Answer, error) {
-	if n.asked != nil {
-		n.asked(n)
-	}
 	a, err := n.of(m.ID).rep.Answer(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if n.asked != nil {
+		n.asked(n)
 	}
 	b := a.AppendTo(nil)
 	n.said += len(b) + len(q.AppendTo(nil))
