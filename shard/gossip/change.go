@@ -89,7 +89,7 @@ func (c *Cluster) Activate(_ context.Context, epoch uint64) error {
 
 // remove deletes the records of a node. The caller holds mu.
 func (c *Cluster) remove(id string) (out []merkle.Record, err error) {
-	for _, prefix := range []string{nodePrefix, addrPrefix, copiedPrefix} {
+	for _, prefix := range []string{nodePrefix, addrPrefix, copiedPrefix, levelPrefix} {
 		if r, known := c.set.Record(prefix + id); !known || r.Value == nil {
 			continue
 		}

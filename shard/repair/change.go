@@ -55,7 +55,7 @@ func (r *Repairer) Step(ctx context.Context) error {
 	if v.Ring.Changing() {
 		return errors.Join(err, r.goOn(ctx, v))
 	}
-	return errors.Join(err, r.shed(ctx, v))
+	return errors.Join(err, r.level(ctx, v), r.shed(ctx, v))
 }
 
 // follow forgets what was done for another ring.

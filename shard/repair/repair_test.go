@@ -601,3 +601,54 @@ func TestTheRingChangesBeforeTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// Where writes are with more owners than before, each owner takes once what those before have left to others.
+func TestLevel(t *testing.T) {
+	c := newTrio(t, 3, shard.Active, shard.Active, shard.Active)
+	es := sensors(30)
+	c.fill(es, start, start+60_000, 0, 1) // acknowledged by two of three
+	decision := ""
+	levelled := map[int]string{}
+	for _, n := range c.nodes {
+		n.o.Raised = func() string { return decision }
+		n.o.Levelled = func(_ context.Context, d string) error {
+			levelled[n.i] = d
+			return nil
+		}
+		n.boot()
+	}
+	c.steps(3)
+	if len(levelled) > 0 {
+		t.Errorf("without a decision %v have levelled", levelled)
+	}
+	decision = "a"
+	c.steps(1)
+	if len(levelled) > 0 {
+		t.Errorf("while writes may be on their way %v have levelled", levelled)
+	}
+	late := int64(start + shard.WindowMillis - 1)
+	c.nodes[0].store.put(es[0], late, 1)
+	c.nodes[1].store.put(es[0], late, 1)
+	n := c.nodes[2]
+	n.view.Members[0].Up, n.view.Members[1].Up = false, false
+	c.steps(2)
+	if levelled[2] != "" || levelled[0] != "a" {
+		t.Errorf("%v have levelled, n2 reaches nobody", levelled)
+	}
+	n.view.Members[1].Up = true
+	c.steps(2)
+	if levelled[2] != "a" || !n.store.has(es[0], late) {
+		t.Errorf("n2 has not levelled: %v", levelled)
+	}
+	c.mustEqual(es, 0, 1, 2)
+	said := c.said
+	c.steps(3)
+	if c.said != said {
+		t.Error("it walks again")
+	}
+	decision = "b"
+	c.steps(3)
+	if levelled[2] != "b" {
+		t.Errorf("after another decision: %v", levelled)
+	}
+}
