@@ -46,6 +46,7 @@ type membership struct {
 	server   *http.Server // on the listener, for the door
 	hints    *hint.Store
 	writer   *cluster.Writer
+	held     held
 	reader   *cluster.Reader
 	deleter  *cluster.Deleter
 	repair   *repair.Repairer
@@ -118,17 +119,18 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	m.writer = cluster.NewWriter(s, m.gossip, m.client, m.hints, cluster.WriterOptions{
 		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
 	})
-	acks := func(owners int) int { return m.writer.Consistency().Acks(owners) }
+	m.takeOver(m.gossip.Level()) // before anything is let in
 	m.reader = cluster.NewReader(source{s}, m.gossip, m.client, cluster.ReaderOptions{
-		DeviceLabel: f.DeviceLabel, Acks: acks, Differ: func(parts *shard.Set, window int64) { m.repair.Repair(parts, window) },
+		DeviceLabel: f.DeviceLabel, Acks: m.held.acks, Differ: func(parts *shard.Set, window int64) { m.repair.Repair(parts, window) },
 		Logger: log, Registerer: reg,
 	})
 	m.repair = repair.New(s, m.gossip, repair.NewClient(m.client, reg), m.reader, repair.Options{
-		Sources: func(owners int) int { return owners - acks(owners) + 1 },
+		Sources: m.held.sources,
 		Deletes: m.deleter.Digest,
 		Oldest:  func() int64 { return oldest(f.retention) },
 		Gained:  m.gossip.Copied,
-		Logger:  log, Registerer: reg,
+		Raised:  m.gossip.Raised, Levelled: m.gossip.Levelled,
+		Logger: log, Registerer: reg,
 	})
 
 	m.door = peer.NewServer(peer.ServerOptions{Secret: f.secret("peer"), Epoch: m.epoch, Deletes: deletes, Logger: log, Registerer: reg})
@@ -198,8 +200,10 @@ func (m *membership) follow(ctx context.Context) error {
 	for {
 		changed := m.gossip.Changed()
 		m.repair.Notify()
-		if c, err := cluster.ParseConsistency(m.gossip.Setting("write-consistency")); err == nil {
-			m.writer.SetConsistency(c)
+		level := m.gossip.Level()
+		m.takeOver(level)
+		if err := m.gossip.Applied(level.Version); err != nil {
+			m.log.Warn("the others do not know that this node has taken the write consistency over", "err", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -67,6 +67,18 @@ func TestClusterHealsDamage(t *testing.T) {
 	untilEqual(t, nodes)
 }
 
+// setting asks for a change of what the whole cluster does.
+func setting(t *testing.T, n *node, name, value string) {
+	t.Helper()
+	resp, err := http.PostForm(n.url+"/api/v1/cluster/settings", url.Values{"name": {name}, "value": {value}})
+	if err == nil {
+		_, err = answer(resp)
+	}
+	if err != nil {
+		t.Fatalf("set %s %s: %v", name, value, err)
+	}
+}
+
 // The number of copies and the consistency of writes are changed while the cluster runs and is written to.
 func TestClusterSettings(t *testing.T) {
 	t.Parallel()
@@ -74,13 +86,7 @@ func TestClusterSettings(t *testing.T) {
 	tr := startTraffic(t, nodes, 2_000, 50*time.Millisecond, nodes[0].url)
 	set := func(name, value string) {
 		t.Helper()
-		resp, err := http.PostForm(nodes[1].url+"/api/v1/cluster/settings", url.Values{"name": {name}, "value": {value}})
-		if err == nil {
-			_, err = answer(resp)
-		}
-		if err != nil {
-			t.Fatalf("set %s %s: %v", name, value, err)
-		}
+		setting(t, nodes[1], name, value)
 	}
 	owned := func(partitions int) {
 		t.Helper()

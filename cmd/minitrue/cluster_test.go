@@ -25,8 +25,11 @@ type clusterView struct {
 		Up          bool
 		Partitions  int
 	} `json:"nodes"`
-	Change  any    `json:"change"`
-	Digests string `json:"digests"` // of all that the node keeps
+	Change any `json:"change"`
+
+	Consistency string `json:"write_consistency"`
+	Held        string `json:"held_consistency"`
+	Digests     string `json:"digests"` // of all that the node keeps
 }
 
 func (n *node) cluster(query string) (s clusterView, err error) {

@@ -24,6 +24,7 @@ type ring struct {
 	Epoch       string   `json:"epoch"`
 	Replication int      `json:"replication_factor"`
 	Consistency string   `json:"write_consistency"`
+	Held        string   `json:"held_consistency"`
 	Nodes       []member `json:"nodes"`
 	Change      *change  `json:"change"`
 	Copying     copying  `json:"copying"`
@@ -199,6 +200,9 @@ func (r *ring) print(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "\nepoch %s, %d copies, write consistency %s; * is the node that answers\n", r.Epoch, r.Replication, r.Consistency)
+	if r.Held != "" && r.Held != r.Consistency {
+		fmt.Fprintf(w, "what was written before is counted on as by %s, until every node has been up and has taken what it lacks\n", r.Held)
+	}
 	if c := r.Change; c != nil && c.Node != "" {
 		fmt.Fprintf(w, "%s is %s; still copying: %s\n", c.Node, c.State, strings.Join(c.Waiting, ", "))
 	} else if c != nil {

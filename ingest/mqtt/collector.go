@@ -31,7 +31,8 @@ type message struct {
 	ref     any // the sender's own
 	id      uint16
 	qos     byte
-	first   int // of its entries in the batch
+	receipt *receipt // of quality 2
+	first   int      // of its entries in the batch
 	n       int
 }
 

@@ -21,10 +21,12 @@ func (b *Broker) publish(c *conn, pk *packets.Packet) {
 		b.expel(c, packets.ErrReceiveMaximum)
 		return
 	}
-	if qos == 2 && !b.begin(c, pk) {
-		return
-	}
 	m := message{from: c, topic: topic, payload: pk.Payload, id: pk.PacketID, qos: qos}
+	if qos == 2 {
+		if m.receipt = b.begin(c, pk); m.receipt == nil {
+			return
+		}
+	}
 	if pk.FixedHeader.Retain || b.heard.Load() {
 		own := *pk
 		m.ref = &own
@@ -44,19 +46,18 @@ func (b *Broker) publish(c *conn, pk *packets.Packet) {
 	}
 }
 
-// begin returns whether a message of quality 2 is new.
-func (b *Broker) begin(c *conn, pk *packets.Packet) bool {
+// begin returns the receipt of a message of quality 2, nil when it is not new.
+func (b *Broker) begin(c *conn, pk *packets.Packet) *receipt {
 	sum := xxhash.Sum64(pk.Payload) ^ xxhash.Sum64String(pk.TopicName)*31
-	switch c.session.begin(pk.PacketID, sum, c, receiveMaximum) {
-	case fresh:
-		return true
+	state, r := c.session.begin(pk.PacketID, sum, c, receiveMaximum)
+	switch state {
 	case stored:
 		c.reply(packets.Pubrec, pk.PacketID)
 		c.flush()
 	case full:
 		b.expel(c, packets.ErrReceiveMaximum)
 	}
-	return false
+	return r
 }
 
 // read parses a message on a topic that is stored, and puts aside what is wrong with it.
@@ -112,7 +113,7 @@ func (c *conn) done(m *message) {
 	case 1:
 		c.reply(packets.Puback, m.id)
 	case 2:
-		if to := c.session.commit(m.id); to != nil {
+		if to := c.session.commit(m.id, m.receipt); to != nil {
 			to.reply(packets.Pubrec, m.id)
 			if to != c {
 				to.flush()
@@ -125,7 +126,7 @@ func (c *conn) done(m *message) {
 // failed cuts off who waits for an acknowledgement, so that it sends again.
 func (c *conn) failed(m *message) {
 	if m.qos == 2 {
-		if to := c.session.abort(m.id); to != nil && to != c {
+		if to := c.session.abort(m.id, m.receipt); to != nil && to != c {
 			c.b.expel(to, packets.ErrServerUnavailable)
 		}
 	}

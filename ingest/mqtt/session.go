@@ -36,7 +36,7 @@ func (s *sessions) drop(id string, old *session) {
 
 type session struct {
 	mu   sync.Mutex // guards what follows
-	ids  map[uint16]receipt
+	ids  map[uint16]*receipt
 	owed map[uint16]uint64 // what the client has to acknowledge: a number that grows with each message
 	last uint64
 }
@@ -82,46 +82,51 @@ const (
 	full                       // too many are unreleased
 )
 
-// begin registers a message that has come over a connection.
-func (s *session) begin(id uint16, sum uint64, c *conn, limit int) receiptState {
+// begin registers a message that has come over a connection. The receipt is that of a fresh one: who has it says by it what became of the
+// message, because the client may use the id for another one meanwhile.
+func (s *session) begin(id uint16, sum uint64, c *conn, limit int) (receiptState, *receipt) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.ids[id]
+	old := s.ids[id]
 	switch {
-	case ok && r.sum == sum && r.stored:
-		return stored
-	case ok && r.sum == sum:
-		r.to = c
-		s.ids[id] = r
-		return queued
-	case !ok && len(s.ids) >= limit:
-		return full
+	case old != nil && old.sum == sum && old.stored:
+		return stored, nil
+	case old != nil && old.sum == sum:
+		old.to = c
+		return queued, nil
+	case old == nil && len(s.ids) >= limit:
+		return full, nil
 	}
 	if s.ids == nil {
-		s.ids = map[uint16]receipt{}
+		s.ids = map[uint16]*receipt{}
 	}
-	s.ids[id] = receipt{sum: sum, to: c}
-	return fresh
+	r := &receipt{sum: sum, to: c}
+	s.ids[id] = r
+	return fresh, r
 }
 
-// commit marks a message as stored and says who waits for it.
-func (s *session) commit(id uint16) *conn {
+// commit marks a message as stored and says who waits for it: nobody when another one has taken its id.
+func (s *session) commit(id uint16, r *receipt) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.ids[id]
+	if s.ids[id] != r {
+		return nil
+	}
+	to := r.to
+	r.to, r.stored = nil, true
 	if r.released {
 		delete(s.ids, id)
-		return r.to
 	}
-	s.ids[id] = receipt{sum: r.sum, stored: true}
-	return r.to
+	return to
 }
 
-// abort forgets a message that was not stored, and says who waited for it.
-func (s *session) abort(id uint16) *conn {
+// abort forgets a message that was not stored, and says who waited for it, as commit does.
+func (s *session) abort(id uint16, r *receipt) *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.ids[id]
+	if s.ids[id] != r {
+		return nil
+	}
 	delete(s.ids, id)
 	return r.to
 }
@@ -130,14 +135,13 @@ func (s *session) abort(id uint16) *conn {
 func (s *session) release(id uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r, ok := s.ids[id]
+	r := s.ids[id]
 	switch {
-	case !ok:
+	case r == nil:
 	case r.stored:
 		delete(s.ids, id)
 	default:
 		r.released = true
-		s.ids[id] = r
 	}
-	return ok
+	return r != nil
 }

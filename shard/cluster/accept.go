@@ -142,11 +142,11 @@ func (h *acceptHandler) store(r *http.Request, b *series.Batch) error {
 	return h.o.Deleted(r.Context(), b, at, store)
 }
 
-// checkOwners refuses series that are not for this node, when the sender knows another ring.
+// checkOwners refuses series that are not for this node: of a sender that knows another ring, or of one that wrote before it knew this one.
 func (h *acceptHandler) checkOwners(r *http.Request, b *series.Batch) error {
 	v := h.members.View()
 	theirs, ok := peer.Epoch(r)
-	if ok && theirs == v.Ring.Epoch() && v.Self >= 0 {
+	if ok && theirs == v.Ring.Epoch() && v.Self >= 0 && r.Header.Get(headerWritten) == "" {
 		return nil
 	}
 	if len(b.IDs) > 0 {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -91,6 +92,12 @@ func TestHintsOfNodesThatLeft(t *testing.T) {
 
 // What a node missed belongs to others by the time it is back: those get it, but for what was deleted.
 func TestHintsOfPartitionsThatMoved(t *testing.T) {
+	for _, same := range []bool{false, true} {
+		t.Run(fmt.Sprintf("both know one ring %t", same), func(t *testing.T) { testHintsThatMoved(t, same) })
+	}
+}
+
+func testHintsThatMoved(t *testing.T, same bool) {
 	var deletedAfter int64
 	w := newWriteWorld(t, 3, 1, WriterOptions{Decode: decodeProto, Deleted: func(_ context.Context, b *series.Batch, written int64, store func() error) error {
 		deletedAfter = written
@@ -101,7 +108,9 @@ func TestHintsOfPartitionsThatMoved(t *testing.T) {
 	s := &split{}
 	body := divide(t, s, b, w.writer.routesOf(mustRing(t, 1, 1)), 1)[0][0].body
 	// Node 2 shall have all 60 series, of which by the ring of the others it has some alone.
-	w.nodes[2].p.Store(w.view(t, 2, 1, []shard.State{shard.Active, shard.Leaving, shard.Active}, nil))
+	if !same {
+		w.nodes[2].p.Store(w.view(t, 2, 1, []shard.State{shard.Active, shard.Leaving, shard.Active}, nil))
+	}
 	if err := w.writer.resend(context.Background(), "n2", hint.Hint{Time: 42, Body: body.b}); err != nil {
 		t.Fatal(err)
 	}

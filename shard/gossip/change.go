@@ -59,11 +59,17 @@ func (c *Cluster) since() int64 {
 	return now
 }
 
-// Activate says that this node, which is joining, has copied all that it will own. The context bounds nothing: it is there for the
-// interface of those that copy.
-func (c *Cluster) Activate(context.Context) error {
+// errOtherRing is a node that has copied, for a ring that is no more.
+var errOtherRing = errors.New("the ring has changed since: what moves is not the same any more")
+
+// Activate says that this node, which is joining, has copied all that it will own by the ring of an epoch, and fails when that is not the
+// ring any more. The context bounds nothing: it is there for the interface of those that copy.
+func (c *Cluster) Activate(_ context.Context, epoch uint64) error {
 	return c.update("activate", func() ([]merkle.Record, error) {
 		v := c.View()
+		if v.Ring.Epoch() != epoch {
+			return nil, errOtherRing
+		}
 		if v.Self < 0 || v.Members[v.Self].State != shard.Joining {
 			return nil, errors.New("this node is not joining")
 		}
@@ -83,7 +89,7 @@ func (c *Cluster) Activate(context.Context) error {
 
 // remove deletes the records of a node. The caller holds mu.
 func (c *Cluster) remove(id string) (out []merkle.Record, err error) {
-	for _, prefix := range []string{nodePrefix, addrPrefix, copiedPrefix} {
+	for _, prefix := range []string{nodePrefix, addrPrefix, copiedPrefix, levelPrefix} {
 		if r, known := c.set.Record(prefix + id); !known || r.Value == nil {
 			continue
 		}
@@ -134,10 +140,14 @@ func (c *Cluster) retire(what, node string, check func(shard.Member) error) erro
 	})
 }
 
-// Left says that the others have all that this node had, which is leaving. With that it is gone.
-func (c *Cluster) Left(context.Context) error {
+// Left says that the others have all that this node had, which is leaving, by the ring of an epoch; it fails as Activate does. With that it
+// is gone.
+func (c *Cluster) Left(_ context.Context, epoch uint64) error {
 	return c.update("left", func() ([]merkle.Record, error) {
 		v := c.View()
+		if v.Ring.Epoch() != epoch {
+			return nil, errOtherRing
+		}
 		if v.Self < 0 || v.Members[v.Self].State != shard.Leaving || v.Ring.Change() != v.Self {
 			return nil, errors.New("it is not the turn of this node to leave")
 		}

@@ -19,7 +19,7 @@ func TestTwoJoinAtOnce(t *testing.T) {
 	if v.Members[v.Ring.Change()].ID == c.ID() {
 		first, second = c, b
 	}
-	if err := second.Activate(t.Context()); err == nil {
+	if err := second.Activate(t.Context(), v.Ring.Epoch()); err == nil {
 		t.Error("the second becomes active before the first")
 	}
 	if n := v.Ring.Written(v.Ring.Index(second.ID())).Len(); n > 0 {
@@ -37,14 +37,14 @@ func TestTwoJoinAtOnce(t *testing.T) {
 func TestLeave(t *testing.T) {
 	w := newWorld(t)
 	a, b, c := three(w)
-	if err := a.Left(t.Context()); err == nil {
+	if err := a.Left(t.Context(), a.View().Ring.Epoch()); err == nil {
 		t.Error("a node is gone that is not leaving")
 	}
 	if err := a.Leave("n2"); err != nil {
 		t.Fatal(err)
 	}
 	sees(t, b, "it is leaving", func(v *shard.View) bool { return v.Members[v.Self].State == shard.Leaving })
-	if err := b.Left(t.Context()); err != nil {
+	if err := b.Left(t.Context(), b.View().Ring.Epoch()); err != nil {
 		t.Fatal(err)
 	}
 	if err := ended(t, b); !errors.Is(err, ErrRemoved) {
@@ -63,6 +63,32 @@ func TestLeave(t *testing.T) {
 	}
 	if err := a.Leave("n1"); err == nil {
 		t.Error("the last node leaves")
+	}
+}
+
+// What was copied for one ring does not end the change of another.
+func TestTheEndOfAnotherRing(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := three(w)
+	d := w.start(w.options(4, addrOf(1)))
+	agree(t, a, b, c, d)
+	old := d.View().Ring.Epoch()
+	w.kill(c)
+	sees(t, a, "n3 is down", up(c.ID(), false))
+	until(t, "n4 takes the place of n3", func() error { return a.Replace("n3", "n4") })
+	agree(t, a, b, d)
+	if err := d.Activate(t.Context(), old); !errors.Is(err, errOtherRing) {
+		t.Errorf("a node becomes active that has copied for the ring before: %v", err)
+	}
+	until(t, "n4 is active", d.activate)
+	agree(t, a, b, d)
+	old = a.View().Ring.Epoch()
+	if err := a.Leave("n2"); err != nil {
+		t.Fatal(err)
+	}
+	sees(t, b, "it is leaving", func(v *shard.View) bool { return v.Members[v.Self].State == shard.Leaving })
+	if err := b.Left(t.Context(), old); !errors.Is(err, errOtherRing) {
+		t.Errorf("a node has left by the ring before: %v", err)
 	}
 }
 

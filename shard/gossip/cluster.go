@@ -130,6 +130,9 @@ func (c *Cluster) found() error {
 		}
 	}
 	if err == nil {
+		_, err = c.hold(c.o.Consistency)
+	}
+	if err == nil {
 		err = c.publish()
 	}
 	c.mu.Unlock()

@@ -23,7 +23,9 @@
 //	copied/<uuid>                  the epoch in whose change it has copied all that it has to
 //	setting/replication-factor     how many copies are wanted
 //	setting/replication-placed     how many there are; the ring changes from one to the other
+//	level/<uuid>                   the decision about write-consistency that it has applied, and whether it has levelled for it
 //	setting/write-consistency      one, quorum or all
+//	setting/write-consistency-held by how many copies all that was ever acknowledged is held, and by which decision
 //	delete/<uuid>, …               of others, opaque here
 //
 // A record that is written is sent around as it is. Besides, each node tells another one its root every second. When that differs,

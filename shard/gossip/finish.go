@@ -12,7 +12,7 @@ import (
 )
 
 // SetSetting changes replication-factor or write-consistency of the whole cluster. More copies, or fewer, are a change that takes its
-// turn and its time.
+// turn and its time; so does it until a higher consistency is true of what was written before, see [Level].
 func (c *Cluster) SetSetting(name, value string) error {
 	if err := checkSetting(name, value); err != nil {
 		return fmt.Errorf("set: %w", err)
@@ -24,6 +24,9 @@ func (c *Cluster) SetSetting(name, value string) error {
 		key := settingPrefix + name
 		if b, ok := c.set.Get(key); ok && string(b) == value {
 			return nil, nil
+		}
+		if name == settingConsistency {
+			return c.decide(value)
 		}
 		var records []merkle.Record
 		if _, known := c.set.Get(placed); name == settingReplication && !known { // from which it changes
@@ -51,7 +54,7 @@ func (c *Cluster) Copied(ctx context.Context, epoch uint64) error {
 		return nil // another change has begun
 	}
 	if change := v.Ring.Change(); change == v.Self && v.Members[change].State == shard.Joining {
-		return c.Activate(ctx)
+		return c.Activate(ctx, epoch)
 	}
 	err := c.update("copied", func() ([]merkle.Record, error) {
 		key, value := copiedPrefix+c.identity.ID, epochText(epoch)

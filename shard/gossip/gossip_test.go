@@ -133,7 +133,7 @@ func (n *node) activate() error {
 	if v.Members[v.Self].State == shard.Active {
 		return nil
 	}
-	return n.Activate(context.Background())
+	return n.Activate(context.Background(), v.Ring.Epoch())
 }
 
 // agree waits until nodes know the same and each other.
@@ -236,7 +236,7 @@ func TestANodeWithSeedsWaits(t *testing.T) {
 	if v := a.View(); v.Ring.Change() != v.Ring.Index(b.ID()) {
 		t.Errorf("n1 sees the change %d", v.Ring.Change())
 	}
-	if err := b.Activate(t.Context()); err != nil {
+	if err := b.Activate(t.Context(), b.View().Ring.Epoch()); err != nil {
 		t.Fatal(err)
 	}
 	agree(t, a, b)

@@ -22,11 +22,13 @@ const (
 	nodePrefix    = "node/"
 	addrPrefix    = "addr/"
 	copiedPrefix  = "copied/"
+	levelPrefix   = "level/"
 	settingPrefix = "setting/"
 
 	settingReplication = "replication-factor"
 	settingConsistency = "write-consistency"
 	placed             = settingPrefix + "replication-placed"
+	held               = settingPrefix + "write-consistency-held"
 )
 
 // address is the value of an addr record.
@@ -45,7 +47,7 @@ func checkSetting(name, value string) error {
 			return fmt.Errorf("%s %q is no number between 1 and 16", name, value)
 		}
 	case settingConsistency:
-		if !slices.Contains([]string{"one", "quorum", "all"}, value) {
+		if !slices.Contains(levels, value) {
 			return fmt.Errorf("%s %q is not one, quorum or all", name, value)
 		}
 	default:

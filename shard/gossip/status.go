@@ -15,6 +15,7 @@ type Status struct {
 	Root        string       `json:"root"`    // likewise, of all records
 	Replication int          `json:"replication_factor"`
 	Consistency string       `json:"write_consistency"`
+	Held        string       `json:"held_consistency"` // of all that was ever acknowledged; behind write_consistency while that is being raised
 	Nodes       []NodeStatus `json:"nodes"`
 	Change      *Change      `json:"change,omitempty"`
 	Warnings    []string     `json:"warnings,omitempty"`
@@ -51,10 +52,10 @@ func (c *Cluster) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := c.View()
-	consistency, _ := c.set.Get(settingPrefix + settingConsistency)
+	level := c.level()
 	s := Status{
 		Self: c.identity.ID, Cluster: *c.cluster.Load(), Epoch: epochText(v.Ring.Epoch()), Root: c.set.Root().String(),
-		Replication: v.Ring.Replication(), Consistency: string(consistency), Nodes: []NodeStatus{}, Warnings: warnings(v),
+		Replication: v.Ring.Replication(), Consistency: level.Write, Held: level.Held, Nodes: []NodeStatus{}, Warnings: warnings(v),
 	}
 	copies := 0
 	for i, m := range v.Members {

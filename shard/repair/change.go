@@ -55,7 +55,7 @@ func (r *Repairer) Step(ctx context.Context) error {
 	if v.Ring.Changing() {
 		return errors.Join(err, r.goOn(ctx, v))
 	}
-	return errors.Join(err, r.shed(ctx, v))
+	return errors.Join(err, r.level(ctx, v), r.shed(ctx, v))
 }
 
 // follow forgets what was done for another ring.
@@ -201,7 +201,7 @@ func (r *Repairer) finish(ctx context.Context, v *shard.View) error {
 		return fmt.Errorf("nodes that have not copied yet: %s", strings.Join(waits, ", "))
 	}
 	if !leaving {
-		return r.members.Activate(ctx)
+		return r.members.Activate(ctx, v.Ring.Epoch())
 	}
 	if over != nil {
 		return over
@@ -209,5 +209,5 @@ func (r *Repairer) finish(ctx context.Context, v *shard.View) error {
 	if err := r.handOver(ctx, v); err != nil {
 		return err
 	}
-	return r.members.Left(ctx)
+	return r.members.Left(ctx, v.Ring.Epoch())
 }

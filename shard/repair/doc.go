@@ -33,4 +33,6 @@
 // in the end, since whatever is written later goes to it as well; a kill in the middle costs nothing but looking again. When all that
 // gain have copied, the change is finished. A node that has lost partitions asks their owners to take from it what they lack, and lets its
 // own copy go when each of them has; a node that leaves does so before it is gone.
+//
+// When writes are to be with more owners than before, each owner walks the others once in the same way, for what was acknowledged without it.
 package repair

@@ -38,11 +38,12 @@ type Appender interface {
 	AppendMissing(ctx context.Context, b *series.Batch) error
 }
 
-// Membership is what a node knows of its cluster, and how it finishes a change of its own.
+// Membership is what a node knows of its cluster, and how it finishes a change of its own: that of an epoch, which fails when the ring is
+// another one by now.
 type Membership interface {
 	View() *shard.View
-	Activate(ctx context.Context) error // this node has copied what it will own
-	Left(ctx context.Context) error     // the others have what this node owned
+	Activate(ctx context.Context, epoch uint64) error // this node has copied what it will own
+	Left(ctx context.Context, epoch uint64) error     // the others have what this node owned
 }
 
 // Exchange asks a peer for what [Repairer.Answer] answers there.
@@ -77,6 +78,12 @@ type Options struct {
 	// of the number of copies, and the leaving of a node that is down. nil means that there are no such changes.
 	Gained func(ctx context.Context, epoch uint64) error
 
+	// Raised names a decision by which writes are with more owners than before, when no write goes by the one before any more: each node takes
+	// from the other owners what they have of its partitions, and tells Levelled. "" means that there is none. Until the decision has another
+	// name, Sources is for writes before it. nil means that there are no such decisions.
+	Raised   func() string
+	Levelled func(ctx context.Context, decision string) error
+
 	Now        func() time.Time      // nil means time.Now
 	Logger     *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: the metrics count unseen
@@ -99,6 +106,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Hints == nil {
 		o.Hints = func(string) bool { return false }
+	}
+	if o.Raised == nil {
+		o.Raised = func() string { return "" }
+	}
+	if o.Levelled == nil {
+		o.Levelled = func(context.Context, string) error { return nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -33,8 +33,10 @@ type Repairer struct {
 	step    chan struct{} // signals that a change may go on
 	copies  atomic.Int32  // copies from a peer that are under way
 
+	raised raised
+
 	rounds   sync.Mutex   // held during Round
-	steps    sync.Mutex   // held during Step
+	steps    sync.Mutex   // held during Step; guards raised
 	deleting sync.RWMutex // held for reading while samples of a peer are stored, for writing while a delete is applied
 	owning   sync.Mutex   // held while the store is told what to keep
 

@@ -23,6 +23,7 @@ type trio struct {
 	fetched  int                 // bytes of samples and labels
 	samples  int                 // that were fetched
 	between  func(*series.Batch) // called before each batch is stored
+	asked    func(*peerNode)     // called with who asks, after each answer
 	replicas int
 }
 
@@ -81,12 +82,17 @@ func (c *trio) ring(states ...shard.State) {
 }
 
 func (n *peerNode) View() *shard.View { return n.view }
-func (n *peerNode) Activate(context.Context) error {
-	n.ended = "active"
-	return nil
+func (n *peerNode) Activate(_ context.Context, epoch uint64) error {
+	return n.end("active", epoch)
 }
-func (n *peerNode) Left(context.Context) error {
-	n.ended = "left"
+func (n *peerNode) Left(_ context.Context, epoch uint64) error {
+	return n.end("left", epoch)
+}
+func (n *peerNode) end(how string, epoch uint64) error {
+	if epoch != n.view.Ring.Epoch() {
+		return errors.New("the ring has changed")
+	}
+	n.ended = how
 	return nil
 }
 
@@ -103,6 +109,9 @@ func (n *peerNode) Ask(ctx context.Context, m shard.Member, q Question) (*Answer
 	a, err := n.of(m.ID).rep.Answer(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	if n.asked != nil {
+		n.asked(n)
 	}
 	b := a.AppendTo(nil)
 	n.said += len(b) + len(q.AppendTo(nil))
@@ -549,5 +558,97 @@ func TestTheLastDoesNotLeave(t *testing.T) {
 	errs := c.steps(5)
 	if c.nodes[0].ended != "" || errs[0] == nil {
 		t.Errorf("the only node has %s: %v", c.nodes[0].ended, errs[0])
+	}
+}
+
+// What was copied for one ring says nothing of the next one, whenever that comes.
+func TestTheRingChangesBeforeTheEnd(t *testing.T) {
+	for _, state := range []shard.State{shard.Joining, shard.Leaving} {
+		for k := 1; ; k++ {
+			c := newTrio(t, 1, shard.Active, shard.Active, state, shard.Active)
+			n := c.nodes[2]
+			es := sensors(20)
+			holders := []int{0, 1, 3}
+			if state == shard.Leaving {
+				holders = []int{2}
+			}
+			c.fill(es, start, start+60_000, holders...)
+			asks, before := 0, n.view.Ring.Owned(2)
+			c.asked = func(who *peerNode) {
+				if who == n {
+					if asks++; asks == k {
+						c.ring(shard.Active, shard.Active, state) // n3 is removed
+					}
+				}
+			}
+			for i := 0; n.ended == ""; i++ {
+				if i == 20 {
+					t.Fatalf("%v, another ring at question %d: it waits for %s", state, k, n.rep.Progress().WaitingFor)
+				}
+				c.steps(1)
+			}
+			for _, e := range es {
+				if state == shard.Joining && n.view.Ring.Copying(2).Has(e.partition) && !n.store.has(e, start) {
+					t.Fatalf("another ring at question %d: it is active and lacks %v", k, e.labels)
+				}
+				if state == shard.Leaving && before.Has(e.partition) && asks >= k && !c.nodes[0].store.has(e, start) && !c.nodes[1].store.has(e, start) {
+					t.Fatalf("another ring at question %d: it has left and nobody has %v", k, e.labels)
+				}
+			}
+			if asks < k {
+				break
+			}
+		}
+	}
+}
+
+// Where writes are with more owners than before, each owner takes once what those before have left to others.
+func TestLevel(t *testing.T) {
+	c := newTrio(t, 3, shard.Active, shard.Active, shard.Active)
+	es := sensors(30)
+	c.fill(es, start, start+60_000, 0, 1) // acknowledged by two of three
+	decision := ""
+	levelled := map[int]string{}
+	for _, n := range c.nodes {
+		n.o.Raised = func() string { return decision }
+		n.o.Levelled = func(_ context.Context, d string) error {
+			levelled[n.i] = d
+			return nil
+		}
+		n.boot()
+	}
+	c.steps(3)
+	if len(levelled) > 0 {
+		t.Errorf("without a decision %v have levelled", levelled)
+	}
+	decision = "a"
+	c.steps(1)
+	if len(levelled) > 0 {
+		t.Errorf("while writes may be on their way %v have levelled", levelled)
+	}
+	late := int64(start + shard.WindowMillis - 1)
+	c.nodes[0].store.put(es[0], late, 1)
+	c.nodes[1].store.put(es[0], late, 1)
+	n := c.nodes[2]
+	n.view.Members[0].Up, n.view.Members[1].Up = false, false
+	c.steps(2)
+	if levelled[2] != "" || levelled[0] != "a" {
+		t.Errorf("%v have levelled, n2 reaches nobody", levelled)
+	}
+	n.view.Members[1].Up = true
+	c.steps(2)
+	if levelled[2] != "a" || !n.store.has(es[0], late) {
+		t.Errorf("n2 has not levelled: %v", levelled)
+	}
+	c.mustEqual(es, 0, 1, 2)
+	said := c.said
+	c.steps(3)
+	if c.said != said {
+		t.Error("it walks again")
+	}
+	decision = "b"
+	c.steps(3)
+	if levelled[2] != "b" {
+		t.Errorf("after another decision: %v", levelled)
 	}
 }

@@ -313,13 +313,19 @@ func (n *node) change(key string, f func(rec *record)) {
 	n.merge(map[string]record{key: rec})
 }
 
-func (n *node) Activate(context.Context) error {
+func (n *node) Activate(_ context.Context, epoch uint64) error {
+	if epoch != n.view.Ring.Epoch() {
+		return errors.New("the ring has changed")
+	}
 	n.w.log("%s is active", n.id)
 	n.change("node/"+n.id, func(rec *record) { rec.node.State = shard.Active })
 	return nil
 }
 
-func (n *node) Left(context.Context) error {
+func (n *node) Left(_ context.Context, epoch uint64) error {
+	if epoch != n.view.Ring.Epoch() {
+		return errors.New("the ring has changed")
+	}
 	n.w.log("%s has left", n.id)
 	n.change("node/"+n.id, func(rec *record) { rec.gone = true })
 	return nil
