@@ -17,8 +17,8 @@ type shipment struct {
 	w       *Writer
 	v       *shard.View
 	c       Consistency
-	written *int64 // nil: now
-	restart bool   // errMoved is wanted
+	written origin
+	restart bool // errMoved is wanted
 
 	mu       sync.Mutex // guards the fields below, and the parcels
 	s        *split     // nil when it is another batch's
@@ -50,7 +50,7 @@ type missed struct {
 
 // ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
 // another view is, or may soon be, a better one.
-func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written *int64, restart bool) error {
+func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written origin, restart bool) error {
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
 	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}

@@ -178,11 +178,7 @@ func (sh *shipment) hint() {
 		}
 		return
 	}
-	written := sh.w.o.Now().UnixMilli()
-	if sh.written != nil {
-		written = *sh.written
-	}
 	for _, x := range list {
-		x.lane.hint(x.body, written)
+		x.lane.hint(x.body, sh.written.at)
 	}
 }

@@ -78,15 +78,14 @@ func (l *lane) give(n int) {
 
 var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Content-Encoding": {"snappy"}}
 
-// post sends a write to a node: a brief of some bytes, and a request. written is set for what was written before: a hint, or what is sent on
-// of one.
-func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written *int64) (answer writeAnswer, err error) {
+// post sends a write to a node: a brief of some bytes, and a request.
+func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written origin) (answer writeAnswer, err error) {
 	header := writeHeader
-	if written != nil || brief > 0 {
+	if written.before || brief > 0 {
 		header = writeHeader.Clone()
 	}
-	if written != nil {
-		header.Set(headerWritten, strconv.FormatInt(*written, 10))
+	if written.before {
+		header.Set(headerWritten, strconv.FormatInt(written.at, 10))
 	}
 	if brief > 0 {
 		header.Set(headerBrief, strconv.Itoa(brief))

@@ -150,11 +150,17 @@ func (w *Writer) awaitRing(ctx context.Context, old uint64) error {
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
-	return w.append(ctx, b, nil)
+	return w.append(ctx, b, origin{at: w.o.Now().UnixMilli()})
 }
 
-// append is Append of what was written at a time (Unix ms) before: other nodes leave out what they know to be deleted since. nil: it is now.
-func (w *Writer) append(ctx context.Context, b *series.Batch, written *int64) error {
+// origin says when something was written.
+type origin struct {
+	at     int64 // Unix ms, not later than when it came to the first node: what is deleted from then on may be missing
+	before bool  // it is a hint, or what is sent on of one: other nodes leave out what they know to be deleted since
+}
+
+// append is Append of what was written at some time.
+func (w *Writer) append(ctx context.Context, b *series.Batch, written origin) error {
 	for again := false; ; again = true {
 		v := w.members.View()
 		if v.Alone() {

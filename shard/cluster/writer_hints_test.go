@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,5 +187,26 @@ func TestMovedHintsKeepTheirTime(t *testing.T) {
 	w.settle()
 	if got := heard(); len(got) != 3 || got[2] != "" {
 		t.Errorf("an ordinary write was written at %q", got)
+	}
+}
+
+// A hint is of the moment at which its write came, not of that at which the node was found to have missed it: a delete may lie between the two.
+func TestHintsAreAsOldAsTheWrite(t *testing.T) {
+	var now atomic.Int64
+	now.Store(1)
+	w := newWriteWorld(t, 3, 3, WriterOptions{Now: func() time.Time { return time.UnixMilli(now.Load()) }})
+	held := make(chan struct{})
+	w.nodes[2].before = func(rw http.ResponseWriter, r *http.Request) bool {
+		<-held
+		return refuse(http.StatusServiceUnavailable)(rw, r)
+	}
+	if err := w.writer.Append(context.Background(), simple(3)); err != nil { // two of three have it
+		t.Fatal(err)
+	}
+	now.Store(5)
+	close(held)
+	w.settle()
+	if list := w.hints.of("n2"); len(list) != 1 || list[0].Time != 1 {
+		t.Errorf("a write of 1 that was missed at 5 is kept as %+v", list)
 	}
 }
