@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -58,6 +59,7 @@ type Deleter struct {
 	storing  sync.RWMutex // held while one is applied, and for reading from the look at what was deleted until a hint is stored
 	mu       sync.Mutex   // guards applied
 	applied  map[string]deletion
+	caughtUp atomic.Bool // all that was known when this node began is in applied
 }
 
 // pathDelete is where nodes are told of a delete without delay.
@@ -219,7 +221,20 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 	}
+	d.caughtUp.Store(true)
 	return n, nil
+}
+
+// CatchUp applies what this node knows of, unless it has done so since it began. What it applied before it stopped is not in its memory until then,
+// and the store does not apply it again.
+func (d *Deleter) CatchUp(ctx context.Context) error {
+	if d.caughtUp.Load() {
+		return nil
+	}
+	if _, err := d.apply(ctx); err != nil {
+		return fmt.Errorf("apply what was deleted: %w: %w", series.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // Run applies what this node hears of, and forgets what is old, until the context ends.
