@@ -51,8 +51,8 @@ type ticket struct {
 }
 
 // post sends a body, with others or alone, and returns what of it the node does not store. [series.ErrUnknownSeries] means that the body, or one that it went with, has a brief with series that the node does not know.
-func (g *group) post(m shard.Member, b *body, written origin, alone bool) ([]rejectedSeries, error) {
-	t := &ticket{m: m, body: b, written: written, alone: alone || written.before, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+func (g *group) post(m shard.Member, b *body, written origin, alone bool, until time.Time) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, written: written, alone: alone || written.before, until: until, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
