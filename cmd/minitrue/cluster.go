@@ -116,7 +116,7 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	})
 	decoder := remote.NewDecoder(remote.WriteOptions{Logger: log})
 	m.writer = cluster.NewWriter(s, m.gossip, m.client, m.hints, cluster.WriterOptions{
-		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
+		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Newest: m.deleter.Newest, Logger: log, Registerer: reg,
 	})
 	acks := func(owners int) int { return m.writer.Consistency().Acks(owners) }
 	m.reader = cluster.NewReader(source{s}, m.gossip, m.client, cluster.ReaderOptions{
@@ -133,7 +133,7 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 
 	m.door = peer.NewServer(peer.ServerOptions{Secret: f.secret("peer"), Epoch: m.epoch, Deletes: deletes, Logger: log, Registerer: reg})
 	m.door.Handle("/peer/v1/write", cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
-		DeviceLabel: f.DeviceLabel, Limits: limits, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
+		DeviceLabel: f.DeviceLabel, Limits: limits, Deletes: m.deleter, Logger: log, Registerer: reg,
 	}))
 	answerer := vector.NewAnswerer(kept{s}, vector.AnswererOptions{
 		MaxSamples: f.QueryMaxSamples, Concurrency: f.QueryConcurrency, Timeout: f.QueryTimeout, Logger: log,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -59,7 +60,9 @@ type Deleter struct {
 	storing  sync.RWMutex // held while one is applied, and for reading from the look at what was deleted until a hint is stored
 	mu       sync.Mutex   // guards applied
 	applied  map[string]deletion
-	caughtUp atomic.Bool // all that was known when this node began is in applied
+	live     sync.RWMutex // held for reading while what is younger than newest is stored
+	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
+	caughtUp atomic.Bool  // all that was known when this node began is in applied
 }
 
 // pathDelete is where nodes are told of a delete without delay.
@@ -79,7 +82,9 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}}
+	d := &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}}
+	d.newest.Store(math.MinInt64)
+	return d
 }
 
 // Delete deletes the samples in [mint, maxt] (ms, inclusive) of the series that the matchers select, on all nodes, and returns how many series had
@@ -93,7 +98,7 @@ func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
-	x := deletion{Time: d.o.Now().UnixMilli(), MinTime: mint, MaxTime: maxt}
+	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1), MinTime: mint, MaxTime: maxt}
 	for _, m := range ms {
 		x.Matchers = append(x.Matchers, deleteMatcher{m.Type.String(), m.Name, m.Value})
 	}
@@ -208,6 +213,7 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 		err = d.o.Apply(func() error {
 			d.storing.Lock()
 			defer d.storing.Unlock()
+			d.overtake(x.Time)
 			k, err := d.store.DeleteOnce(ctx, key, x.MinTime, x.MaxTime, x.ms...)
 			if err == nil {
 				n += k

@@ -111,7 +111,7 @@ func (w *Writer) resend(ctx context.Context, id string, h hint.Hint) error {
 	// A hint may be large, and the node busy with all that it missed.
 	sending, cancel := context.WithTimeout(ctx, 4*w.o.PeerTimeout)
 	defer cancel()
-	_, err := w.post(sending, m, h.Body, 0, origin{h.Time, true})
+	_, err := w.post(sending, m, h.Body, 0, h.Time, true)
 	switch {
 	case err == nil:
 		l.replayed.Inc()
