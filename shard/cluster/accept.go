@@ -45,6 +45,8 @@ func (o AcceptOptions) withDefaults() AcceptOptions {
 
 // Deletes are what this node knows to be deleted.
 type Deletes interface {
+	// Await waits until what the sender of a write knew to be deleted, by the digest in [peer.Deletes], is so here.
+	Await(ctx context.Context, theirs uint64) error
 	// Live calls store for what was written at a time (Unix ms) unless something was deleted since: then done is false.
 	Live(ctx context.Context, written int64, store func() error) (done bool, err error)
 	// Deleted is [Deleted].
@@ -63,8 +65,9 @@ type acceptHandler struct {
 
 // NewAcceptHandler returns the handler of POST /peer/v1/write, by which a node takes what others have for it. It answers 200, with the series that
 // cannot be stored, when everything else is durable; 409 ([peer.ErrStale]) when the sender knows another ring and sends series that are
-// not for this node; 412 when it sends series by ids that this node does not know, or several writes of which one is older than a delete; 503 when writes are not possible at the moment; and what
-// Decode says when the body is wrong.
+// not for this node; 412 when it sends series by ids that this node does not know, or several writes of which one is older than a delete; 503
+// when writes are not possible at the moment, or the sender has applied deletes that this node has not heard of; and what Decode says when the
+// body is wrong.
 func NewAcceptHandler(local Local, decode Decode, members Membership, o AcceptOptions) http.Handler {
 	f := promauto.With(o.Registerer)
 	return &acceptHandler{
@@ -111,6 +114,11 @@ func (h *acceptHandler) accept(r *http.Request) (answer writeAnswer, err error) 
 		return answer, &statusError{http.StatusMethodNotAllowed, "a write is a POST request"}
 	}
 	answer.Briefs = true
+	if h.o.Deletes != nil {
+		if err := h.o.Deletes.Await(r.Context(), peer.Deletes(r)); err != nil { // before the body takes memory
+			return answer, err
+		}
+	}
 	b, release, err := h.read(r)
 	if err != nil {
 		return answer, err

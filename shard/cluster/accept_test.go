@@ -118,6 +118,8 @@ func TestAcceptRejected(t *testing.T) {
 // leavesOut are deletes that are later than everything.
 type leavesOut Deleted
 
+func (f leavesOut) Await(context.Context, uint64) error { return nil }
+
 func (f leavesOut) Live(context.Context, int64, func() error) (bool, error) { return false, nil }
 
 func (f leavesOut) Deleted(ctx context.Context, b *series.Batch, written int64, store func() error) error {

@@ -42,6 +42,8 @@ type DeleterOptions struct {
 	Keep time.Duration
 	// Apply calls its argument when no sample that was asked of a peer before can be stored behind it; nil means at once.
 	Apply func(func() error) error
+	// Patience is how long a write waits for a delete that its sender has applied; 0 means 3s. It is less than a sender waits.
+	Patience time.Duration
 
 	Now    func() time.Time // nil means time.Now
 	Logger *slog.Logger     // nil discards
@@ -58,8 +60,12 @@ type Deleter struct {
 
 	applying sync.Mutex   // held while deletes are applied
 	storing  sync.RWMutex // held while one is applied, and for reading from the look at what was deleted until a hint is stored
-	mu       sync.Mutex   // guards applied
+	mu       sync.Mutex   // guards what follows
 	applied  map[string]deletion
+	digest   series.Digest
+	past     []uint64      // digests as they were, the last ones
+	turned   chan struct{} // closed when the digest changes
+
 	live     sync.RWMutex // held for reading while what is younger than newest is stored
 	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
 	caughtUp atomic.Bool  // all that was known when this node began is in applied
@@ -73,6 +79,9 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 	if o.Keep == 0 {
 		o.Keep = 30 * 24 * time.Hour
 	}
+	if o.Patience == 0 {
+		o.Patience = 3 * time.Second
+	}
 	if o.Apply == nil {
 		o.Apply = func(f func() error) error { return f() }
 	}
@@ -82,7 +91,7 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}}
+	d := &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}, turned: make(chan struct{})}
 	d.newest.Store(math.MinInt64)
 	return d
 }
@@ -194,6 +203,7 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 	for key := range d.applied {
 		if records[key] == nil {
 			delete(d.applied, key) // it is forgotten everywhere
+			d.turn(d.digest.Minus(digestOf(key)))
 		}
 	}
 	var due []string
@@ -219,6 +229,7 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 				n += k
 				d.mu.Lock()
 				d.applied[key] = x
+				d.turn(d.digest.Plus(digestOf(key)))
 				d.mu.Unlock()
 			}
 			return err
@@ -285,9 +296,11 @@ func (d *Deleter) forget() {
 func (d *Deleter) Digest() series.Digest {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var sum series.Digest
-	for key := range d.applied {
-		sum = sum.Plus(series.Digest(series.HashKey([]byte(key))))
-	}
-	return sum
+	return d.digest
+}
+
+// Apply applies what this node knows of.
+func (d *Deleter) Apply(ctx context.Context) error {
+	_, err := d.apply(ctx)
+	return err
 }

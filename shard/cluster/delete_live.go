@@ -1,6 +1,13 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
 
 // Newest is when the newest delete was asked for that this node has applied, or is about to apply (Unix ms). What is written here from now on is later
 // than that, whatever the clock says.
@@ -26,4 +33,47 @@ func (d *Deleter) overtake(at int64) {
 	d.live.Lock() // whoever stores has looked before
 	//lint:ignore SA2001 they have ended now
 	d.live.Unlock()
+}
+
+// mostPast is how many digests are remembered. A sender who is further behind waits as if he were ahead.
+const mostPast = 256
+
+// turn changes the digest. The caller holds mu.
+func (d *Deleter) turn(to series.Digest) {
+	if d.past = append(d.past, d.digest.Lo); len(d.past) > mostPast {
+		d.past = slices.Delete(d.past, 0, 1)
+	}
+	d.digest = to
+	close(d.turned)
+	d.turned = make(chan struct{})
+}
+
+// digestOf is what a delete adds to the digest.
+func digestOf(key string) series.Digest { return series.Digest(series.HashKey([]byte(key))) }
+
+// Await waits until this node has applied what the sender of a write had, whose digest it is: what is stored before a delete is deleted by it, though it
+// was written later. [series.ErrUnavailable] says that the node has not heard of it in time.
+func (d *Deleter) Await(ctx context.Context, theirs uint64) error {
+	var tooLong <-chan time.Time
+	for {
+		d.mu.Lock()
+		known := theirs == 0 || theirs == d.digest.Lo || slices.Contains(d.past, theirs) // the sender is behind
+		turned := d.turned
+		d.mu.Unlock()
+		if known {
+			return nil
+		}
+		if tooLong == nil {
+			t := time.NewTimer(d.o.Patience)
+			defer t.Stop()
+			tooLong = t.C
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tooLong:
+			return fmt.Errorf("%w: the sender has applied a delete that this node has not", series.ErrUnavailable)
+		case <-turned:
+		}
+	}
 }
