@@ -242,18 +242,6 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// CatchUp applies what this node knows of, unless it has done so since it began. What it applied before it stopped is not in its memory until then,
-// and the store does not apply it again.
-func (d *Deleter) CatchUp(ctx context.Context) error {
-	if d.caughtUp.Load() {
-		return nil
-	}
-	if _, err := d.apply(ctx); err != nil {
-		return fmt.Errorf("apply what was deleted: %w: %w", series.ErrUnavailable, err)
-	}
-	return nil
-}
-
 // Run applies what this node hears of, and forgets what is old, until the context ends.
 func (d *Deleter) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
@@ -290,17 +278,4 @@ func (d *Deleter) forget() {
 	if err := d.records.Put(old); err != nil {
 		d.o.Logger.Warn("old deletes could not be forgotten", "err", err)
 	}
-}
-
-// Digest is the digest of the deletes that this node has applied.
-func (d *Deleter) Digest() series.Digest {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.digest
-}
-
-// Apply applies what this node knows of.
-func (d *Deleter) Apply(ctx context.Context) error {
-	_, err := d.apply(ctx)
-	return err
 }

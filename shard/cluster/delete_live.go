@@ -9,6 +9,18 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
+// CatchUp applies what this node knows of, unless it has done so since it began. What it applied before it stopped is not in its memory until then,
+// and the store does not apply it again.
+func (d *Deleter) CatchUp(ctx context.Context) error {
+	if d.caughtUp.Load() {
+		return nil
+	}
+	if _, err := d.apply(ctx); err != nil {
+		return fmt.Errorf("apply what was deleted: %w: %w", series.ErrUnavailable, err)
+	}
+	return nil
+}
+
 // Newest is when the newest delete was asked for that this node has applied, or is about to apply (Unix ms). What is written here from now on is later
 // than that, whatever the clock says.
 func (d *Deleter) Newest() int64 { return d.newest.Load() }
@@ -76,4 +88,17 @@ func (d *Deleter) Await(ctx context.Context, theirs uint64) error {
 		case <-turned:
 		}
 	}
+}
+
+// Digest is the digest of the deletes that this node has applied.
+func (d *Deleter) Digest() series.Digest {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.digest
+}
+
+// Apply applies what this node knows of.
+func (d *Deleter) Apply(ctx context.Context) error {
+	_, err := d.apply(ctx)
+	return err
 }
