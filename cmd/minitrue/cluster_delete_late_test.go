@@ -56,3 +56,17 @@ func TestClusterDeleteBeforeWrites(t *testing.T) {
 		untilCounted(t, nodes, w.device, len(w.acked))
 	}
 }
+
+// A node that reaches no other comes up all the same, and answers for what it has.
+func TestClusterBeginsAlone(t *testing.T) {
+	t.Parallel()
+	nodes, _ := startCluster(t, 2)
+	w := filled(t, nodes[0], "device")
+	for _, n := range nodes {
+		n.Kill(t)
+	}
+	nodes[0].start(t) // until it is ready
+	untilCounted(t, nodes[:1], "device", len(w.acked))
+	nodes[1].start(t)
+	untilActive(t, nodes, 2)
+}
