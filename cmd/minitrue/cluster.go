@@ -50,6 +50,7 @@ type membership struct {
 	reader   *cluster.Reader
 	deleter  *cluster.Deleter
 	repair   *repair.Repairer
+	current  chan struct{} // closed when this node knows what was decided while it was away
 }
 
 // source is the store as the cluster reads it.
@@ -65,7 +66,7 @@ func (s source) Scan(ctx context.Context, mint, maxt int64, ms ...*labels.Matche
 
 // newMembership makes the parts and opens the port for peers.
 func newMembership(f *flags, s *store.Store, log *slog.Logger, reg prometheus.Registerer) (m *membership, err error) {
-	m = &membership{f: f, log: log, store: s}
+	m = &membership{f: f, log: log, store: s, current: make(chan struct{})}
 	reach := func(ctx context.Context, other shard.Member) error { return m.client.Hello(ctx, other) }
 	if m.gossip, err = newGossip(f, reach, log, reg); err != nil {
 		return nil, err
@@ -117,7 +118,7 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	})
 	decoder := remote.NewDecoder(remote.WriteOptions{Logger: log})
 	m.writer = cluster.NewWriter(s, m.gossip, m.client, m.hints, cluster.WriterOptions{
-		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
+		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Newest: m.deleter.Newest, Logger: log, Registerer: reg,
 	})
 	m.takeOver(m.gossip.Level()) // before anything is let in
 	m.reader = cluster.NewReader(source{s}, m.gossip, m.client, cluster.ReaderOptions{
@@ -134,9 +135,9 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	})
 
 	m.door = peer.NewServer(peer.ServerOptions{Secret: f.secret("peer"), Epoch: m.epoch, Deletes: deletes, Logger: log, Registerer: reg})
-	m.door.Handle("/peer/v1/write", cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
-		DeviceLabel: f.DeviceLabel, Limits: limits, Deleted: m.deleter.Deleted, Logger: log, Registerer: reg,
-	}))
+	m.door.Handle("/peer/v1/write", m.once(cluster.NewAcceptHandler(s, decoder.Decode, m.gossip, cluster.AcceptOptions{
+		DeviceLabel: f.DeviceLabel, Limits: limits, Deletes: m.deleter, Logger: log, Registerer: reg,
+	})))
 	answerer := vector.NewAnswerer(kept{s}, vector.AnswererOptions{
 		MaxSamples: f.QueryMaxSamples, Concurrency: f.QueryConcurrency, Timeout: f.QueryTimeout, Logger: log,
 	})
@@ -168,6 +169,7 @@ func (m *membership) run(of context.Context) error {
 	g.Go(func() error { return m.writer.RunHints(ctx) })
 	g.Go(func() error { return m.deleter.Run(ctx) })
 	g.Go(func() error { return m.repair.Run(ctx) })
+	g.Go(func() error { return m.catchUp(ctx) })
 	if m.listener != nil {
 		g.Go(m.serve)
 		g.Go(func() error {
@@ -208,23 +210,6 @@ func (m *membership) follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changed:
-		}
-	}
-}
-
-// await waits until this node is in a cluster.
-func (m *membership) await(ctx context.Context, ended <-chan struct{}) {
-	for {
-		changed := m.gossip.Changed()
-		if m.gossip.View().Self >= 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ended:
-			return
 		case <-changed:
 		}
 	}

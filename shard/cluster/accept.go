@@ -24,7 +24,7 @@ import (
 type AcceptOptions struct {
 	DeviceLabel string                // the label that makes a shard key; "" means device_id
 	Limits      series.Limits         // of labels, as those of Local
-	Deleted     Deleted               // nil: nothing was ever deleted
+	Deletes     Deletes               // nil: nothing was ever deleted
 	RetryAfter  time.Duration         // what a node is told to wait when writes are not possible; 0 means 1s
 	Logger      *slog.Logger          // nil discards
 	Registerer  prometheus.Registerer // nil: the metrics count unseen
@@ -43,6 +43,16 @@ func (o AcceptOptions) withDefaults() AcceptOptions {
 	return o
 }
 
+// Deletes are what this node knows to be deleted.
+type Deletes interface {
+	// Await waits until what the sender of a write knew to be deleted, by the digest in [peer.Deletes], is so here.
+	Await(ctx context.Context, theirs uint64) error
+	// Live calls store for what was written at a time (Unix ms) unless something was deleted since: then done is false.
+	Live(ctx context.Context, written int64, store func() error) (done bool, err error)
+	// Deleted is [Deleted].
+	Deleted(ctx context.Context, b *series.Batch, written int64, store func() error) error
+}
+
 type acceptHandler struct {
 	o        AcceptOptions
 	local    Local
@@ -55,8 +65,9 @@ type acceptHandler struct {
 
 // NewAcceptHandler returns the handler of POST /peer/v1/write, by which a node takes what others have for it. It answers 200, with the series that
 // cannot be stored, when everything else is durable; 409 ([peer.ErrStale]) when the sender knows another ring and sends series that are
-// not for this node; 412 when it sends series by ids that this node does not know; 503 when writes are not possible at the moment; and what
-// Decode says when the body is wrong.
+// not for this node; 412 when it sends series by ids that this node does not know, or several writes of which one is older than a delete; 503
+// when writes are not possible at the moment, or the sender has applied deletes that this node has not heard of; and what Decode says when the
+// body is wrong.
 func NewAcceptHandler(local Local, decode Decode, members Membership, o AcceptOptions) http.Handler {
 	f := promauto.With(o.Registerer)
 	return &acceptHandler{
@@ -103,6 +114,11 @@ func (h *acceptHandler) accept(r *http.Request) (answer writeAnswer, err error) 
 		return answer, &statusError{http.StatusMethodNotAllowed, "a write is a POST request"}
 	}
 	answer.Briefs = true
+	if h.o.Deletes != nil {
+		if err := h.o.Deletes.Await(r.Context(), peer.Deletes(r)); err != nil { // before the body takes memory
+			return answer, err
+		}
+	}
 	b, release, err := h.read(r)
 	if err != nil {
 		return answer, err
@@ -128,18 +144,28 @@ func (h *acceptHandler) accept(r *http.Request) (answer writeAnswer, err error) 
 	return answer, nil
 }
 
-// store stores a batch, without what was deleted since when it is one that this node has missed.
+// store stores a batch, without what was deleted since it was written. Of several writes together nothing is left out, since some may be younger than the
+// delete: who sent them sends each alone.
 func (h *acceptHandler) store(r *http.Request, b *series.Batch) error {
 	store := func() error { return h.local.Append(r.Context(), b) }
-	written := r.Header.Get(headerWritten)
-	if written == "" || h.o.Deleted == nil {
+	written, one := r.Header.Get(headerWritten), true
+	if written == "" {
+		written, one = r.Header.Get(headerOldest), false
+	}
+	if written == "" || h.o.Deletes == nil {
 		return store()
 	}
 	at, err := strconv.ParseInt(written, 10, 64)
 	if err != nil {
 		return &statusError{http.StatusBadRequest, fmt.Sprintf("the time of the write, %.40q, is no number", written)}
 	}
-	return h.o.Deleted(r.Context(), b, at, store)
+	switch done, err := h.o.Deletes.Live(r.Context(), at, store); {
+	case done || err != nil:
+		return err
+	case !one || len(b.IDs) > 0:
+		return &statusError{http.StatusPreconditionFailed, "something was deleted since the oldest of the writes: send each whole and alone"}
+	}
+	return h.o.Deletes.Deleted(r.Context(), b, at, store)
 }
 
 // checkOwners refuses series that are not for this node: of a sender that knows another ring, or of one that wrote before it knew this one.

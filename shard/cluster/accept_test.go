@@ -115,15 +115,26 @@ func TestAcceptRejected(t *testing.T) {
 	}
 }
 
+// leavesOut are deletes that are later than everything.
+type leavesOut Deleted
+
+func (f leavesOut) Await(context.Context, uint64) error { return nil }
+
+func (f leavesOut) Live(context.Context, int64, func() error) (bool, error) { return false, nil }
+
+func (f leavesOut) Deleted(ctx context.Context, b *series.Batch, written int64, store func() error) error {
+	return f(ctx, b, written, store)
+}
+
 // A hint says when it was written, and what was deleted since does not come back.
 func TestAcceptDeleted(t *testing.T) {
 	w := newWriteWorld(t, 1, 1, WriterOptions{})
 	var at []int64
-	h := NewAcceptHandler(&w.nodes[0].memory, decodeProto, w.nodes[0], AcceptOptions{Deleted: func(_ context.Context, b *series.Batch, written int64, store func() error) error {
+	h := NewAcceptHandler(&w.nodes[0].memory, decodeProto, w.nodes[0], AcceptOptions{Deletes: leavesOut(func(_ context.Context, b *series.Batch, written int64, store func() error) error {
 		at = append(at, written)
 		b.Series[0].Bad = true
 		return store()
-	}})
+	})})
 	body := divide(t, &split{}, simple(2), newRoutes(mustRing(t, 1, 1)), 1)[0][0].body.b
 	for _, row := range []struct {
 		written string

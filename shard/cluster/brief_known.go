@@ -147,7 +147,7 @@ func (k *known) forget(ids []series.ID) {
 
 // briefly says which writers of a route have to know a series so that it is sent by its id: all those that get it now.
 func (sh *shipment) briefly(r *route) (writers uint8) {
-	if sh.written != nil || len(r.writers) > markWriters { // of what was written before, nodes look at the labels
+	if sh.written.before || len(r.writers) > markWriters { // of what was written before, nodes look at the labels
 		return 0
 	}
 	for j, n := range r.writers {

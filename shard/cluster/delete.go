@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +42,8 @@ type DeleterOptions struct {
 	Keep time.Duration
 	// Apply calls its argument when no sample that was asked of a peer before can be stored behind it; nil means at once.
 	Apply func(func() error) error
+	// Patience is how long a write waits for a delete that its sender has applied; 0 means 3s. It is less than a sender waits.
+	Patience time.Duration
 
 	Now    func() time.Time // nil means time.Now
 	Logger *slog.Logger     // nil discards
@@ -56,8 +60,15 @@ type Deleter struct {
 
 	applying sync.Mutex   // held while deletes are applied
 	storing  sync.RWMutex // held while one is applied, and for reading from the look at what was deleted until a hint is stored
-	mu       sync.Mutex   // guards applied
+	mu       sync.Mutex   // guards what follows
 	applied  map[string]deletion
+	digest   series.Digest
+	past     []uint64      // digests as they were, the last ones
+	turned   chan struct{} // closed when the digest changes
+
+	live     sync.RWMutex // held for reading while what is younger than newest is stored
+	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
+	caughtUp atomic.Bool  // all that was known when this node began is in applied
 }
 
 // pathDelete is where nodes are told of a delete without delay.
@@ -68,6 +79,9 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 	if o.Keep == 0 {
 		o.Keep = 30 * 24 * time.Hour
 	}
+	if o.Patience == 0 {
+		o.Patience = 3 * time.Second
+	}
 	if o.Apply == nil {
 		o.Apply = func(f func() error) error { return f() }
 	}
@@ -77,7 +91,9 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}}
+	d := &Deleter{o: o, store: s, records: records, client: client, applied: map[string]deletion{}, turned: make(chan struct{})}
+	d.newest.Store(math.MinInt64)
+	return d
 }
 
 // Delete deletes the samples in [mint, maxt] (ms, inclusive) of the series that the matchers select, on all nodes, and returns how many series had
@@ -91,7 +107,7 @@ func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
-	x := deletion{Time: d.o.Now().UnixMilli(), MinTime: mint, MaxTime: maxt}
+	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1), MinTime: mint, MaxTime: maxt}
 	for _, m := range ms {
 		x.Matchers = append(x.Matchers, deleteMatcher{m.Type.String(), m.Name, m.Value})
 	}
@@ -187,6 +203,7 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 	for key := range d.applied {
 		if records[key] == nil {
 			delete(d.applied, key) // it is forgotten everywhere
+			d.turn(d.digest.Minus(digestOf(key)))
 		}
 	}
 	var due []string
@@ -206,11 +223,13 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 		err = d.o.Apply(func() error {
 			d.storing.Lock()
 			defer d.storing.Unlock()
+			d.overtake(x.Time)
 			k, err := d.store.DeleteOnce(ctx, key, x.MinTime, x.MaxTime, x.ms...)
 			if err == nil {
 				n += k
 				d.mu.Lock()
 				d.applied[key] = x
+				d.turn(d.digest.Plus(digestOf(key)))
 				d.mu.Unlock()
 			}
 			return err
@@ -219,6 +238,7 @@ func (d *Deleter) apply(ctx context.Context) (n int, err error) {
 			return n, err
 		}
 	}
+	d.caughtUp.Store(true)
 	return n, nil
 }
 
@@ -258,15 +278,4 @@ func (d *Deleter) forget() {
 	if err := d.records.Put(old); err != nil {
 		d.o.Logger.Warn("old deletes could not be forgotten", "err", err)
 	}
-}
-
-// Digest is the digest of the deletes that this node has applied.
-func (d *Deleter) Digest() series.Digest {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var sum series.Digest
-	for key := range d.applied {
-		sum = sum.Plus(series.Digest(series.HashKey([]byte(key))))
-	}
-	return sum
 }

@@ -60,8 +60,11 @@ func parseDeletion(key string, value []byte) (x deletion, err error) {
 var matchTypes = []labels.MatchType{labels.MatchEqual, labels.MatchNotEqual, labels.MatchRegexp, labels.MatchNotRegexp}
 
 // Deleted takes out of a batch what was deleted after it had been written, at a time in Unix ms, and calls store for the rest, before
-// anything else is deleted here: it is for hints.
-func (d *Deleter) Deleted(_ context.Context, b *series.Batch, written int64, store func() error) error {
+// anything else is deleted here: it is for hints. [series.ErrUnavailable] says that this node does not know what was deleted.
+func (d *Deleter) Deleted(ctx context.Context, b *series.Batch, written int64, store func() error) error {
+	if err := d.CatchUp(ctx); err != nil {
+		return err
+	}
 	d.storing.RLock()
 	defer d.storing.RUnlock()
 	d.mu.Lock()

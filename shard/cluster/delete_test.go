@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 type slate struct {
 	mu      sync.Mutex // guards samples
 	samples int
+	fail    error
 	deleted chan struct{} // gets a token for each delete
 }
 
@@ -28,6 +30,9 @@ func (s *slate) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 func (s *slate) DeleteOnce(context.Context, string, int64, int64, ...*labels.Matcher) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fail != nil {
+		return 0, s.fail
+	}
 	s.samples = 0
 	s.deleted <- struct{}{}
 	return 1, nil
@@ -71,19 +76,47 @@ func (b *book) Others() map[string][]byte {
 	return out
 }
 
+// hintOf is what waits for a node: one sample.
+func hintOf() *series.Batch {
+	var b series.Batch
+	b.Series = append(b.Series, series.Entry{Key: series.AppendKey(nil, labels.FromStrings("__name__", "m")), Count: 1})
+	b.Samples = append(b.Samples, series.Sample{T: 1, V: 1})
+	return &b
+}
+
+// deleteOfM is a record of a delete of all of m.
+func deleteOfM(at int64) []byte {
+	return fmt.Appendf(nil, `{"time":%d,"mint":0,"maxt":10,"matchers":[{"type":"=","name":"__name__","value":"m"}]}`, at)
+}
+
+// A node that has started anew knows what was deleted before it stores the first hint, and stores none while it cannot find out.
+func TestDeleteIsKnownAfterRestart(t *testing.T) {
+	s := &slate{deleted: make(chan struct{}, 10)}
+	records := &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 2)}, records: map[string][]byte{"delete/1": deleteOfM(100)}}
+	d := NewDeleter(s, records, peer.NewClient(peer.ClientOptions{}), DeleterOptions{})
+	s.fail = errDisk
+	late := hintOf()
+	store := func() error { s.store(late); return nil }
+	if err := d.Deleted(context.Background(), late, 50, store); !errors.Is(err, series.ErrUnavailable) || s.samples != 0 {
+		t.Errorf("while deletes cannot be applied a hint is answered %v, and %d samples are stored", err, s.samples)
+	}
+	s.fail = nil
+	if err := d.Deleted(context.Background(), late, 50, store); err != nil || s.samples != 0 {
+		t.Errorf("a hint from before the delete: %v, %d samples are stored", err, s.samples)
+	}
+	late = hintOf()
+	if err := d.Deleted(context.Background(), late, 150, store); err != nil || s.samples != 1 {
+		t.Errorf("a hint from after the delete: %v, %d samples are stored", err, s.samples)
+	}
+}
+
 // A hint that is being stored when a delete comes is stored before it, and deleted; one that comes later is not stored.
 func TestDeleteWaitsForHints(t *testing.T) {
 	s := &slate{deleted: make(chan struct{}, 10)}
 	records := &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 2)}, records: map[string][]byte{}}
 	d := NewDeleter(s, records, peer.NewClient(peer.ClientOptions{}), DeleterOptions{Now: func() time.Time { return time.UnixMilli(100) }})
-	hint := func() *series.Batch {
-		var b series.Batch
-		b.Series = append(b.Series, series.Entry{Key: series.AppendKey(nil, labels.FromStrings("__name__", "m")), Count: 1})
-		b.Samples = append(b.Samples, series.Sample{T: 1, V: 1})
-		return &b
-	}
 	ended := make(chan error, 1)
-	err := d.Deleted(context.Background(), hint(), 50, func() error {
+	err := d.Deleted(context.Background(), hintOf(), 50, func() error {
 		go func() {
 			_, err := d.Delete(context.Background(), 0, 10, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
 			ended <- err
@@ -94,7 +127,7 @@ func TestDeleteWaitsForHints(t *testing.T) {
 			return errors.New("the delete is applied while a hint is being stored")
 		case <-time.After(50 * time.Millisecond):
 		}
-		s.store(hint())
+		s.store(hintOf())
 		return nil
 	})
 	if err != nil {
@@ -104,7 +137,7 @@ func TestDeleteWaitsForHints(t *testing.T) {
 		t.Error(err)
 	}
 	for written, want := range map[int64]int{50: 0, 150: 1} {
-		late := hint()
+		late := hintOf()
 		if err := d.Deleted(context.Background(), late, written, func() error { s.store(late); return nil }); err != nil {
 			t.Error(err)
 		}

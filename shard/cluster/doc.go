@@ -22,6 +22,9 @@
 // stored it ([Consistency]); else it fails with [series.ErrUnavailable], at the moment when that is certain, and the sender tries again.
 // Storing twice is storing once. A node that missed an acknowledged write gets a hint, which is never counted.
 //
+// A write says when it came, and which deletes its sender has applied ([Deleter]). A node that has applied a younger delete leaves out what that took; one
+// that has not heard of as many waits, and else refuses: so a delete takes what was written before it and nothing else, in whatever order the two arrive.
+//
 // A series that a node rejects is not stored there, and that is all, as long as enough others store it. It is rejected
 // as a whole when enough nodes have answered and too few of those that may still answer could store it: so a
 // replica whose series are at their limit neither stops the others nor hides that it is full.

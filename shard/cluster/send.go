@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/minitrue/minitrue/chunk/series"
 	"github.com/minitrue/minitrue/shard"
@@ -17,8 +18,9 @@ type shipment struct {
 	w       *Writer
 	v       *shard.View
 	c       Consistency
-	written *int64 // nil: now
-	restart bool   // errMoved is wanted
+	written origin
+	restart bool // errMoved is wanted
+	began   time.Time
 
 	mu       sync.Mutex // guards the fields below, and the parcels
 	s        *split     // nil when it is another batch's
@@ -50,10 +52,10 @@ type missed struct {
 
 // ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
 // another view is, or may soon be, a better one.
-func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written *int64, restart bool) error {
+func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written origin, restart bool) error {
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
-	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
+	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, began: time.Now(), s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
 	defer sh.end()
 	s.place(b, rs, w.o.DeviceLabel, w.o.Limits)
 	if err := s.encode(b, rs, sh.briefly); err != nil {
@@ -164,7 +166,8 @@ func (sh *shipment) start(d *delivery, whole bool) *body {
 
 // deliver sends a body to a node and notes what comes of it.
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body) {
-	rejected, err := l.group.post(m, b, sh.written, false)
+	until := time.Now().Add(sh.w.o.PeerTimeout)
+	rejected, err := l.group.post(m, b, sh.written, false, until)
 	l.give(b.weight)
 	if errors.Is(err, series.ErrUnknownSeries) {
 		b.spoiled.Store(true) // the connection may not have let go of it
@@ -172,7 +175,7 @@ func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body
 		sh.mu.Lock()
 		b = sh.wholeOf(d)
 		sh.mu.Unlock()
-		rejected, err = l.group.post(m, b, sh.written, true)
+		rejected, err = l.group.post(m, b, sh.written, true, until)
 	}
 	defer b.release()
 	if err != nil {

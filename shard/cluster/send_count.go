@@ -1,5 +1,12 @@
 package cluster
 
+import (
+	"fmt"
+	"time"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
 // This file counts who has stored what. The caller of each function holds the shipment's mutex.
 
 // fail notes that a node will not store parcels, and what follows from that.
@@ -87,7 +94,7 @@ func (sh *shipment) judge(p *parcel) {
 	case verdictYes:
 		p.done = true
 		if sh.open--; sh.open == 0 {
-			sh.decide(nil)
+			sh.decide(sh.late())
 		}
 	case verdictNo:
 		if sh.stale && sh.restart {
@@ -96,6 +103,18 @@ func (sh *shipment) judge(p *parcel) {
 		}
 		sh.decide(sh.unavailable(p))
 	}
+}
+
+// late says why a batch that enough nodes have stored is not to be acknowledged all the same. A node that takes over a partition relies on that nothing
+// is under way by an older ring for longer than a request may take, and this node's own disk knows no such limit.
+func (sh *shipment) late() error {
+	switch {
+	case time.Since(sh.began) <= sh.w.o.PeerTimeout || sh.w.members.View().Ring.Epoch() == sh.v.Ring.Epoch():
+		return nil
+	case sh.restart:
+		return errMoved
+	}
+	return fmt.Errorf("%w: the ring has changed while the series were being stored", series.ErrUnavailable)
 }
 
 // verdict is what is known of the fate of a parcel.
@@ -178,11 +197,7 @@ func (sh *shipment) hint() {
 		}
 		return
 	}
-	written := sh.w.o.Now().UnixMilli()
-	if sh.written != nil {
-		written = *sh.written
-	}
 	for _, x := range list {
-		x.lane.hint(x.body, written)
+		x.lane.hint(x.body, sh.written.at)
 	}
 }

@@ -40,7 +40,7 @@ type group struct {
 type ticket struct {
 	m       shard.Member
 	body    *body
-	written *int64
+	written origin
 	alone   bool      // it goes with no other
 	until   time.Time // nothing of it is under way any more: nodes rely on that when the ring changes
 	sent    bool
@@ -50,10 +50,10 @@ type ticket struct {
 	err      error
 }
 
-// post sends a body, with others or alone, and returns what of it the node does not store. written is when a hint was written, nil for
-// what is written now. [series.ErrUnknownSeries] means that the body, or one that it went with, has a brief with series that the node does not know.
-func (g *group) post(m shard.Member, b *body, written *int64, alone bool) ([]rejectedSeries, error) {
-	t := &ticket{m: m, body: b, written: written, alone: alone || written != nil, until: time.Now().Add(g.l.w.o.PeerTimeout), done: make(chan struct{})}
+// post sends a body, with others or alone, and returns what of it the node does not store. [series.ErrUnknownSeries] means that the body, or one that it went with, has a brief with series that
+// the node does not know, or was written before something was deleted there: it must go whole and alone.
+func (g *group) post(m shard.Member, b *body, written origin, alone bool, until time.Time) ([]rejectedSeries, error) {
+	t := &ticket{m: m, body: b, written: written, alone: alone || written.before, until: until, done: make(chan struct{})}
 	g.mu.Lock()
 	g.waiting = append(g.waiting, t)
 	g.bytes += len(b.b)
@@ -174,7 +174,11 @@ func (g *group) send(ts []*ticket) {
 	}
 	ctx, cancel := context.WithDeadline(w.ctx, ts[0].until)
 	defer cancel()
-	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, b.brief, ts[0].written)
+	oldest := ts[0].written.at
+	for _, t := range ts[1:] {
+		oldest = min(oldest, t.written.at)
+	}
+	answer, err := w.post(ctx, ts[len(ts)-1].m, b.b, b.brief, oldest, len(ts) == 1)
 	if err == nil {
 		err = answer.check(b.series)
 	}

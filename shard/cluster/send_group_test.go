@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -103,5 +104,29 @@ func TestWritesGoTogether(t *testing.T) {
 	defer g.mu.Unlock()
 	if len(g.waiting) > 0 || g.bytes != 0 || g.running != 0 {
 		t.Errorf("%d wait with %d bytes, %d requests are under way", len(g.waiting), g.bytes, g.running)
+	}
+}
+
+// Those who go together are as old as the oldest of them, and one who goes alone says that nobody else is with him.
+func TestOldestOfThoseTogether(t *testing.T) {
+	w := newWriteWorld(t, 2, 2, WriterOptions{})
+	m := w.nodes[0].View().Members[1]
+	var got []string
+	w.nodes[1].before = func(_ http.ResponseWriter, r *http.Request) bool {
+		got = append(got, r.Header.Get(headerOldest), r.Header.Get(headerWritten))
+		return false
+	}
+	for _, times := range [][]int64{{7, 3, 5}, {4}} {
+		var ts []*ticket
+		for _, at := range times {
+			ts = append(ts, &ticket{m: m, body: w.bodyOf(t, simple(3)), written: origin{at: at}, until: time.Now().Add(time.Minute), done: make(chan struct{})})
+		}
+		w.writer.lane(m).group.send(ts)
+		if ts[0].err != nil {
+			t.Fatal(ts[0].err)
+		}
+	}
+	if want := []string{"3", "", "", "4"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -19,8 +19,12 @@ import (
 // writePath is where a node takes writes from others.
 const writePath = "/peer/v1/write"
 
-// headerWritten says when a hint, or what is sent on of one, was written, Unix ms: what was deleted later must not come back.
-const headerWritten = "X-Minitrue-Written"
+// headerWritten says when a request was written, Unix ms: what was deleted later must not come back, and is left out. headerOldest says so of several that
+// go together, some of which may be younger, and of series that are named by their ids: nothing can be left out, and the request is refused.
+const (
+	headerWritten = "X-Minitrue-Written"
+	headerOldest  = "X-Minitrue-Oldest"
+)
 
 var (
 	errQueue  = errors.New("too slow: too much is under way to it")
@@ -78,16 +82,13 @@ func (l *lane) give(n int) {
 
 var writeHeader = http.Header{"Content-Type": {"application/x-protobuf"}, "Content-Encoding": {"snappy"}}
 
-// post sends a write to a node: a brief of some bytes, and a request. written is set for what was written before: a hint, or what is sent on
-// of one.
-func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written *int64) (answer writeAnswer, err error) {
-	header := writeHeader
-	if written != nil || brief > 0 {
-		header = writeHeader.Clone()
+// post sends a write to a node: a brief of some bytes, and a request. It was written at a time in Unix ms, the oldest of it if it is not one alone.
+func (w *Writer) post(ctx context.Context, m shard.Member, b []byte, brief int, written int64, one bool) (answer writeAnswer, err error) {
+	header, when := writeHeader.Clone(), headerOldest
+	if one && brief == 0 {
+		when = headerWritten
 	}
-	if written != nil {
-		header.Set(headerWritten, strconv.FormatInt(*written, 10))
-	}
+	header.Set(when, strconv.FormatInt(written, 10))
 	if brief > 0 {
 		header.Set(headerBrief, strconv.Itoa(brief))
 	}

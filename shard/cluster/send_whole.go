@@ -130,10 +130,10 @@ func joinRest(b, rest *body) *body {
 	return w
 }
 
-// briefError is the error of a write with a brief. A node that cannot read it does not know the series, or does not know briefs.
+// briefError is the error of a write, perhaps with a brief. A node that cannot read it does not know the series, or does not know briefs.
 func briefError(err error, brief int) error {
 	var se *peer.StatusError
-	if brief > 0 && errors.As(err, &se) && (se.Code == http.StatusPreconditionFailed || se.Code == http.StatusBadRequest) {
+	if errors.As(err, &se) && (se.Code == http.StatusPreconditionFailed || brief > 0 && se.Code == http.StatusBadRequest) {
 		return fmt.Errorf("%w: %w", series.ErrUnknownSeries, err)
 	}
 	return err

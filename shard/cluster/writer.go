@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,7 @@ type WriterOptions struct {
 	// they are too old; without Deleted nothing was deleted.
 	Decode  Decode
 	Deleted Deleted
+	Newest  func() int64 // when the newest delete that this node knows was asked for, Unix ms: what is written from now on is later; nil: there is none
 
 	Now        func() time.Time      // nil means time.Now
 	Logger     *slog.Logger          // nil discards
@@ -78,6 +80,9 @@ func (o WriterOptions) withDefaults() WriterOptions {
 	}
 	if o.HintEvery == 0 {
 		o.HintEvery = time.Second
+	}
+	if o.Newest == nil {
+		o.Newest = func() int64 { return math.MinInt64 }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -150,11 +155,17 @@ func (w *Writer) awaitRing(ctx context.Context, old uint64) error {
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
-	return w.append(ctx, b, nil)
+	return w.append(ctx, b, origin{at: max(w.o.Now().UnixMilli(), w.o.Newest()+1)})
 }
 
-// append is Append of what was written at a time (Unix ms) before: other nodes leave out what they know to be deleted since. nil: it is now.
-func (w *Writer) append(ctx context.Context, b *series.Batch, written *int64) error {
+// origin says when something was written.
+type origin struct {
+	at     int64 // Unix ms, not later than when it came to the first node: what is deleted from then on may be missing
+	before bool  // it is a hint, or what is sent on of one: other nodes leave out what they know to be deleted since
+}
+
+// append is Append of what was written at some time.
+func (w *Writer) append(ctx context.Context, b *series.Batch, written origin) error {
 	for again := false; ; again = true {
 		v := w.members.View()
 		if v.Alone() {

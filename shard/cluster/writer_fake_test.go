@@ -3,12 +3,15 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -93,6 +96,29 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 		m.metadata[fmt.Sprint(x)] = true
 	}
 	return nil
+}
+
+// Delete is for [DeleteStore]; nobody calls it here.
+func (m *memory) Delete(context.Context, int64, int64, ...*labels.Matcher) (int, error) {
+	return 0, errors.New("not in a cluster")
+}
+
+// DeleteOnce deletes samples and histograms of what matchers select.
+func (m *memory) DeleteOnce(_ context.Context, _ string, mint, maxt int64, ms ...*labels.Matcher) (n int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, all := range m.samples {
+		if !selects(ms, []byte(key)) {
+			continue
+		}
+		n++
+		maps.DeleteFunc(all, func(what string, _ bool) bool {
+			at, _, _ := strings.Cut(what, " ")
+			t, err := strconv.ParseInt(at, 10, 64)
+			return err == nil && mint <= t && t <= maxt
+		})
+	}
+	return n, nil
 }
 
 func (m *memory) put(key, what string) {
@@ -257,6 +283,9 @@ type writeNode struct {
 	server *httptest.Server
 	before func(w http.ResponseWriter, r *http.Request) (answered bool) // nil: nothing happens before
 	old    bool                                                         // it does not know briefs
+
+	records book // deletes that it has heard of
+	deleter *Deleter
 }
 
 // writeWorld is a cluster in this process. Writes enter it at the first node.
@@ -273,9 +302,10 @@ func nodeID(i int) string { return fmt.Sprintf("n%d", i) }
 func newWriteWorld(t testing.TB, n, replication int, o WriterOptions) *writeWorld {
 	w := &writeWorld{hints: &memoryHints{}}
 	for range n {
-		node := &writeNode{}
+		node := &writeNode{records: book{view: &shard.View{}, records: map[string][]byte{}}}
+		node.deleter = NewDeleter(&node.memory, &node.records, nil, DeleterOptions{})
 		server := peer.NewServer(peer.ServerOptions{Epoch: node.epoch})
-		server.Handle(writePath, NewAcceptHandler(&node.memory, decodeProto, node, AcceptOptions{}))
+		server.Handle(writePath, NewAcceptHandler(&node.memory, decodeProto, node, AcceptOptions{Deletes: node.deleter}))
 		node.server = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			r.Header.Del("X-Minitrue-Steady") // so that every request comes by here
 			if node.before != nil && node.before(rw, r) {

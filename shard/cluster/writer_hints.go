@@ -111,7 +111,7 @@ func (w *Writer) resend(ctx context.Context, id string, h hint.Hint) error {
 	// A hint may be large, and the node busy with all that it missed.
 	sending, cancel := context.WithTimeout(ctx, 4*w.o.PeerTimeout)
 	defer cancel()
-	_, err := w.post(sending, m, h.Body, 0, &h.Time)
+	_, err := w.post(sending, m, h.Body, 0, h.Time, true)
 	switch {
 	case err == nil:
 		l.replayed.Inc()
@@ -156,7 +156,7 @@ func (w *Writer) rewrite(ctx context.Context, h hint.Hint) error {
 		return nil
 	}
 	defer release()
-	store := func() error { return w.append(ctx, b, &h.Time) }
+	store := func() error { return w.append(ctx, b, origin{h.Time, true}) }
 	if w.o.Deleted == nil {
 		return store()
 	}

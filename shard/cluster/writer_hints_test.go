@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,7 +163,7 @@ func TestResend(t *testing.T) {
 // What is sent on for others carries the time at which it was written, as hints do, and so does what is kept of it once more: a delete that this
 // node has not heard of yet must not be undone.
 func TestMovedHintsKeepTheirTime(t *testing.T) {
-	w := newWriteWorld(t, 3, 3, WriterOptions{Decode: decodeProto})
+	w := newWriteWorld(t, 3, 3, WriterOptions{Decode: decodeProto, Now: func() time.Time { return time.UnixMilli(1000) }})
 	b := simple(20)
 	body := divide(t, &split{}, b, w.writer.routesOf(mustRing(t, 1, 1)), 1)[0][0].body
 	w.ring(t, 3, threeActive, []int{1})
@@ -170,7 +172,7 @@ func TestMovedHintsKeepTheirTime(t *testing.T) {
 	w.nodes[2].before = func(rw http.ResponseWriter, r *http.Request) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		times = append(times, r.Header.Get(headerWritten))
+		times = append(times, cmp.Or(r.Header.Get(headerWritten), r.Header.Get(headerOldest)))
 		return len(times) == 1 && refuse(http.StatusConflict)(rw, r) // the hint itself
 	}
 	heard := func() []string {
@@ -193,7 +195,28 @@ func TestMovedHintsKeepTheirTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.settle()
-	if got := heard(); len(got) != 3 || got[2] != "" {
+	if got := heard(); len(got) != 3 || got[2] != "1000" {
 		t.Errorf("an ordinary write was written at %q", got)
+	}
+}
+
+// A hint is of the moment at which its write came, not of that at which the node was found to have missed it: a delete may lie between the two.
+func TestHintsAreAsOldAsTheWrite(t *testing.T) {
+	var now atomic.Int64
+	now.Store(1)
+	w := newWriteWorld(t, 3, 3, WriterOptions{Now: func() time.Time { return time.UnixMilli(now.Load()) }})
+	held := make(chan struct{})
+	w.nodes[2].before = func(rw http.ResponseWriter, r *http.Request) bool {
+		<-held
+		return refuse(http.StatusServiceUnavailable)(rw, r)
+	}
+	if err := w.writer.Append(context.Background(), simple(3)); err != nil { // two of three have it
+		t.Fatal(err)
+	}
+	now.Store(5)
+	close(held)
+	w.settle()
+	if list := w.hints.of("n2"); len(list) != 1 || list[0].Time != 1 {
+		t.Errorf("a write of 1 that was missed at 5 is kept as %+v", list)
 	}
 }

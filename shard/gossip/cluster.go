@@ -35,6 +35,7 @@ type Cluster struct {
 	inbox   chan []byte
 	joining atomic.Int32  // attempts to join that are under way
 	synced  atomic.Bool   // another node had the same records
+	agreed  chan struct{} // closed when synced is set
 	settled atomic.Bool   // no other run of this node is known, and the others know this one
 	health  chan struct{} // a member came or went
 	fatal   chan error    // why Run must end
@@ -75,7 +76,7 @@ func New(o Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		o: o, identity: id, savedIdentity: id, set: merkle.NewSet(id.ID), metrics: newMetrics(o.Registerer),
-		up: map[string]bool{}, changed: make(chan struct{}), warned: map[string]bool{}, offered: map[string]time.Time{},
+		up: map[string]bool{}, changed: make(chan struct{}), agreed: make(chan struct{}), warned: map[string]bool{}, offered: map[string]time.Time{},
 		inbox: make(chan []byte, 256), health: make(chan struct{}, 1), fatal: make(chan error, 1),
 	}
 	c.log = o.Logger

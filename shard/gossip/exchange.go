@@ -121,7 +121,7 @@ func (c *Cluster) answerRoot(m message) ([][]byte, error) {
 	}
 	root := *c.root.Load()
 	if theirs == root {
-		c.synced.Store(true)
+		c.agree()
 		if m.kind == kindAsk {
 			return [][]byte{c.message(kindRoot, root.AppendTo(nil))}, nil
 		}

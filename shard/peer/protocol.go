@@ -64,8 +64,8 @@ func Sender(r *http.Request) string { return r.Header.Get(headerNode) }
 // RefuseStale answers that the request was meant for another ring. The sender gets an [ErrStale].
 func RefuseStale(w http.ResponseWriter, why string) { http.Error(w, why, http.StatusConflict) }
 
-// deletes says which deletes the sender of a request has applied; 0: none.
-func deletes(r *http.Request) uint64 {
+// Deletes is the digest of the deletes that the sender of a request has applied; 0: none.
+func Deletes(r *http.Request) uint64 {
 	d, _ := strconv.ParseUint(r.Header.Get(headerDeletes), 16, 64)
 	return d
 }

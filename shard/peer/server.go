@@ -79,7 +79,7 @@ func (s *Server) HandleCurrent(path string, h http.Handler) {
 			RefuseStale(w, fmt.Sprintf("the request is for the ring %016x, this node knows %016x", theirs, ours))
 			return
 		}
-		if theirs, ours := deletes(r), s.o.Deletes(); theirs != ours {
+		if theirs, ours := Deletes(r), s.o.Deletes(); theirs != ours {
 			s.refused.WithLabelValues("deletes").Inc()
 			RefuseStale(w, "one of the nodes has not yet heard of a delete that the other has applied")
 			return

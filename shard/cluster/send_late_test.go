@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
+
+// lateWorld is a cluster of three with one copy of each series, whose first node's disk is slow: while it stores, the ring changes with the number
+// of copies, and longer goes by than the others rely on.
+func lateWorld(t *testing.T, rings ...int) *writeWorld {
+	w := newWriteWorld(t, 3, 1, WriterOptions{PeerTimeout: 500 * time.Millisecond, Consistency: All})
+	w.nodes[0].memory.fail = func() error { // the writer's own; Append waits for it
+		if len(rings) > 0 {
+			time.Sleep(2 * w.writer.o.PeerTimeout)
+			w.ring(t, rings[0], threeActive, nil)
+			rings = rings[1:]
+		}
+		return nil
+	}
+	return w
+}
+
+// A write that this node's disk has held up until the ring is another one goes to those who keep it by now.
+func TestSlowDiskAndAnotherRing(t *testing.T) {
+	w := lateWorld(t, 3)
+	b := simple(30)
+	if err := w.writer.Append(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	for _, e := range b.Series {
+		stored := 0
+		for _, n := range w.nodes {
+			stored += min(1, len(n.memory.samples[string(e.Key)]))
+		}
+		if stored < 2 {
+			t.Fatalf("%q is acknowledged, and %d of three have it", e.Key, stored)
+		}
+	}
+	if got := testutil.ToFloat64(w.writer.m.restarts); got != 1 {
+		t.Errorf("sent anew %v times", got)
+	}
+}
+
+// When that happens again, the sender has to: nobody knows who keeps it.
+func TestSlowDiskAndTwoOtherRings(t *testing.T) {
+	w := lateWorld(t, 3, 2)
+	if err := w.writer.Append(context.Background(), simple(30)); !errors.Is(err, series.ErrUnavailable) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What has to be sent again, with labels, has no more time than the first request left it: others rely on how long a write is under way.
+func TestSecondRequestHasTheTimeOfTheFirst(t *testing.T) {
+	const timeout = 2 * time.Second
+	w := newWriteWorld(t, 2, 2, WriterOptions{PeerTimeout: timeout, Consistency: All})
+	if err := w.writer.Append(context.Background(), simple(3)); err != nil {
+		t.Fatal(err)
+	}
+	requests, end := 0, make(chan struct{})
+	w.nodes[1].before = func(rw http.ResponseWriter, r *http.Request) bool {
+		if requests++; requests > 1 {
+			<-end
+			return refuse(http.StatusServiceUnavailable)(rw, r)
+		}
+		time.Sleep(timeout * 3 / 4)
+		return refuse(http.StatusPreconditionFailed)(rw, r)
+	}
+	began := time.Now()
+	err := w.writer.Append(context.Background(), simple(3))
+	took := time.Since(began)
+	close(end)
+	if w.settle(); !errors.Is(err, series.ErrUnavailable) || requests != 2 || took > timeout*3/2 {
+		t.Errorf("%d requests in %v: %v", requests, took, err)
+	}
+}
