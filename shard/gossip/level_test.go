@@ -90,7 +90,9 @@ func TestRaisedConsistency(t *testing.T) {
 		t.Fatal(err)
 	}
 	agree(t, a, b)
-	step("levels", levels, a, b, a)
+	step("levels", levels, a, b)
+	agree(t, a, b) // the last to say it may not know yet that the other has
+	step("levels again", levels, a)
 	reaches(t, Level{Write: "all", Held: "all"}, a, b)
 }
 
