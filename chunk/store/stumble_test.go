@@ -213,6 +213,18 @@ func TestAppendMissingDoesNotTrustALogThatFailed(t *testing.T) {
 	}
 }
 
+// afterPowerCut opens what is left of a store when the power is cut.
+func afterPowerCut(t *testing.T, s *Store, d *powercut.Disk, seed uint64) *Store {
+	t.Helper()
+	d.Cut()
+	rest := t.TempDir()
+	if err := d.Remains(rand.New(rand.NewPCG(seed, 1)), rest); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Close() // it has no disk any more
+	return open(t, rest, Options{})
+}
+
 // The names of the folders are durable before anything is acknowledged, also when the start that made them was killed before they were.
 func TestFoldersAreDurable(t *testing.T) {
 	for seed := range uint64(20) {
@@ -233,13 +245,7 @@ func TestFoldersAreDurable(t *testing.T) {
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		d.Cut()
-		rest := t.TempDir()
-		if err := d.Remains(rand.New(rand.NewPCG(seed, 1)), rest); err != nil {
-			t.Fatal(err)
-		}
-		_ = s.Close() // it has no disk any more
-		s = open(t, rest, Options{})
+		s = afterPowerCut(t, s, d, seed)
 		got, err := s.Aggregate(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
 		if err != nil || got.Count() != 1 {
 			t.Errorf("seed %d: after a power cut there are %d samples of 1: %v", seed, got.Count(), err)
@@ -267,13 +273,7 @@ func TestCarriedIsDurable(t *testing.T) {
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		d.Cut()
-		rest := t.TempDir()
-		if err := d.Remains(rand.New(rand.NewPCG(seed, 1)), rest); err != nil {
-			t.Fatal(err)
-		}
-		_ = s.Close() // it has no disk any more
-		s = open(t, rest, Options{})
+		s = afterPowerCut(t, s, d, seed)
 		help := ""
 		s.Metadata(func(m series.Metadata) bool { help += m.Help; return true })
 		if n := countExemplars(t.Context(), t, s); n != 1 || help != "what it is" {
