@@ -45,6 +45,9 @@ type Chunk struct {
 // Need says of a chunk, by its serial and its times (ms), whether it is to come with data. With nil all do.
 type Need func(serial uint64, mint, maxt int64) bool
 
+// NeedNone is the [Need] of those for whom statistics are enough.
+func NeedNone(uint64, int64, int64) bool { return false }
+
 // Decode returns the chunk as Prometheus knows it: Dense is encoded anew as XOR, the others are not
 // copied. It refuses unknown encodings and chunks too short for a header.
 func (c Chunk) Decode() (chunkenc.Chunk, error) {

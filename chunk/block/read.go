@@ -98,7 +98,7 @@ func (b *Block) AppendValues(dst []byte, ord uint32, names ...string) []byte {
 }
 
 const (
-	fewRows = 8 // of a series that has no more, all are kept while it is hot
+	fewRows = 8 // of a series that has no more, all are kept while it is hot, and none is searched for
 	rowSize = int64(unsafe.Sizeof(Row{}))
 )
 
@@ -130,7 +130,7 @@ func (b *Block) Chunks(dst []Row, ord uint32, mint, maxt int64) ([]Row, error) {
 
 // appendRows appends those of the rows [from, to) of a series that overlap [mint, maxt].
 func (b *Block) appendRows(dst []Row, from, to uint32, mint, maxt int64) (_ []Row, err error) {
-	if to-from > 8 {
+	if to-from > fewRows {
 		from += uint32(sort.Search(int(to-from), func(i int) bool {
 			row := from + uint32(i)
 			g, gerr := b.rows.group(row)

@@ -10,21 +10,14 @@ import (
 // the log. Nobody writes a sample of a series before its key is in the log: who finds a new series waits for
 // the lock, and a series passes for one with a key only when the log has the key.
 func (s *Store) logKeys(b *series.Batch, w *work) error {
-	fresh := false
-	for i, ref := range w.refs {
-		if !b.Series[i].Bad && !s.active.Logged(ref) {
-			fresh = true
-			break
-		}
-	}
-	if !fresh {
-		return nil
-	}
 	w.newRefs = w.newRefs[:0]
 	for i, ref := range w.refs {
-		if !b.Series[i].Bad {
+		if !b.Series[i].Bad && !s.active.Logged(ref) {
 			w.newRefs = append(w.newRefs, ref)
 		}
+	}
+	if len(w.newRefs) == 0 {
+		return nil
 	}
 	s.logMu.Lock()
 	defer s.logMu.Unlock()

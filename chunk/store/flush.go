@@ -27,15 +27,13 @@ func (s *Store) exchange() error {
 	}
 	old := s.active
 	old.end = end
-	failures := s.wal.Failures()
-	old.lossy.Store(failures != old.failures)
 	if old.crowded() {
 		s.active = newTable(s.newRegistry(), s.o.Now())
 		s.ledger.reset()
 	} else {
 		s.active = newTable(old.registry.Retain(), s.o.Now())
 	}
-	s.active.failures = failures
+	s.active.failures = s.wal.Failures()
 	s.viewMu.Lock()
 	s.tables = slices.Insert(s.tables, 0, s.active)
 	s.room.Broadcast()

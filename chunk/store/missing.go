@@ -98,10 +98,11 @@ func (s *Store) leaveOut(ctx context.Context, b *series.Batch, failures uint64, 
 	v := s.view()
 	defer v.close()
 	m := missing{}
-	for i, t := range v.tables {
-		if !t.lossy.Load() && (i > 0 || t.failures == failures) {
+	for _, t := range v.tables { // from new to old: each ends where the one before it begins
+		if t.failures == failures {
 			m.tables = append(m.tables, t)
 		}
+		failures = t.failures
 	}
 	kept := b.Samples[:0]
 	for i := range b.Series {

@@ -46,7 +46,7 @@ func (s *seriesSet) Next() bool {
 		}
 		var need chunk.Need
 		if s.only {
-			need = func(uint64, int64, int64) bool { return false }
+			need = chunk.NeedNone
 		}
 		var buf []byte
 		cs, err := s.v.chunks(nil, &buf, &e.hit, s.mint, s.maxt, need)

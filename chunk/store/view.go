@@ -21,7 +21,6 @@ type table struct {
 	born     atomic.Int64 // when it was last empty, about; Unix ns
 	end      uint64       // when frozen: its log lies in the segments below this one
 	failures uint64       // of the log, when this table began; never changed once it is in Store.tables
-	lossy    atomic.Bool  // frozen, and some of what it has may not be in the log
 	part     float64      // of what Options allow, at which it is full or old; guarded by Store.gate
 }
 

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -18,17 +16,7 @@ func TestClusterDeleteBeforeWrites(t *testing.T) {
 	t.Parallel()
 	nodes, _ := startCluster(t, 3, "--replication-factor=1")
 	nodes[2].Kill(t)
-	proc.Until(t, "the delete is accepted", func() error { // 503 until it is known that the third is down
-		resp, err := http.PostForm(nodes[0].url+"/api/v1/admin/tsdb/delete_series", url.Values{"match[]": {"sequence"}})
-		if err != nil {
-			return err
-		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusNoContent {
-			return fmt.Errorf("%s", resp.Status)
-		}
-		return nil
-	})
+	untilDeleted(t, nodes[0], "sequence")
 	ctx, stop := context.WithCancel(t.Context())
 	var ended sync.WaitGroup
 	defer ended.Wait()

@@ -20,17 +20,7 @@ func TestClusterDeleteWhileDown(t *testing.T) {
 	nodes[2].Kill(t)
 	hinted := filled(t, nodes[1], "hinted") // hints wait for the third
 	for _, device := range []string{"before", "hinted"} {
-		proc.Until(t, "the delete of "+device+" is accepted", func() error { // 503 until it is known that the third is down
-			resp, err := http.PostForm(nodes[0].url+"/api/v1/admin/tsdb/delete_series", url.Values{"match[]": {fmt.Sprintf(`sequence{device_id=%q}`, device)}})
-			if err != nil {
-				return err
-			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusNoContent {
-				return fmt.Errorf("%s", resp.Status)
-			}
-			return nil
-		})
+		untilDeleted(t, nodes[0], fmt.Sprintf(`sequence{device_id=%q}`, device))
 	}
 	untilCounted(t, nodes[:2], "before", 0)
 	again := newWriter(nodes[1], "before")
@@ -44,6 +34,22 @@ func TestClusterDeleteWhileDown(t *testing.T) {
 	if len(hinted.acked) == 0 || len(before.acked) <= len(again.acked) {
 		t.Errorf("%d, %d and %d were acknowledged", len(before.acked), len(hinted.acked), len(again.acked))
 	}
+}
+
+// untilDeleted asks a node for a delete until it is accepted: there is 503 until it is known which nodes are down.
+func untilDeleted(t *testing.T, n *node, selector string) {
+	t.Helper()
+	proc.Until(t, "the delete of "+selector+" is accepted", func() error {
+		resp, err := http.PostForm(n.url+"/api/v1/admin/tsdb/delete_series", url.Values{"match[]": {selector}})
+		if err != nil {
+			return err
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusNoContent {
+			return fmt.Errorf("%s", resp.Status)
+		}
+		return nil
+	})
 }
 
 // filled publishes a thousand readings of a device.

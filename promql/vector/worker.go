@@ -159,8 +159,7 @@ func (w *worker) read(i int, need chunk.Need) (err error) {
 		w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, need)
 		return err
 	}
-	never := func(uint64, int64, int64) bool { return false }
-	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, never); err != nil {
+	if w.chunks, err = w.sel.Chunks(w.chunks[:0], &w.data, i, chunk.NeedNone); err != nil {
 		return err
 	}
 	n := slices.IndexFunc(w.chunks, func(c chunk.Chunk) bool { return c.Encoding != chunk.Downsampled })

@@ -9,9 +9,9 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
-// CatchUp applies what this node knows of, unless it has done so since it began. What it applied before it stopped is not in its memory until then,
+// catchUp applies what this node knows of, unless it has done so since it began. What it applied before it stopped is not in its memory until then,
 // and the store does not apply it again.
-func (d *Deleter) CatchUp(ctx context.Context) error {
+func (d *Deleter) catchUp(ctx context.Context) error {
 	if d.caughtUp.Load() {
 		return nil
 	}
@@ -28,7 +28,7 @@ func (d *Deleter) Newest() int64 { return d.newest.Load() }
 // Live calls store for what was written at a time (Unix ms), unless something was deleted since: then done is false, and [Deleter.Deleted] says what. No
 // delete that is later is applied before store returns. Others are at any time, so that nobody waits while they are.
 func (d *Deleter) Live(ctx context.Context, written int64, store func() error) (done bool, err error) {
-	if err := d.CatchUp(ctx); err != nil {
+	if err := d.catchUp(ctx); err != nil {
 		return false, err
 	}
 	d.live.RLock()

@@ -155,7 +155,7 @@ func TestDeletesAndClocks(t *testing.T) {
 	}
 	d := NewDeleter(&slate{deleted: make(chan struct{}, 10)}, &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 2)}, records: map[string][]byte{"delete/1": deleteOfM(1000)}}, nil,
 		DeleterOptions{Now: func() time.Time { return time.UnixMilli(10) }})
-	if err := d.CatchUp(t.Context()); err != nil {
+	if err := d.catchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Delete(t.Context(), 0, 10, deletions(t, deleteOfM(0)).ms...); err != nil {

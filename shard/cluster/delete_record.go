@@ -62,7 +62,7 @@ var matchTypes = []labels.MatchType{labels.MatchEqual, labels.MatchNotEqual, lab
 // Deleted takes out of a batch what was deleted after it had been written, at a time in Unix ms, and calls store for the rest, before
 // anything else is deleted here: it is for hints. [series.ErrUnavailable] says that this node does not know what was deleted.
 func (d *Deleter) Deleted(ctx context.Context, b *series.Batch, written int64, store func() error) error {
-	if err := d.CatchUp(ctx); err != nil {
+	if err := d.catchUp(ctx); err != nil {
 		return err
 	}
 	d.storing.RLock()

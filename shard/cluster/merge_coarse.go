@@ -14,7 +14,7 @@ import (
 // coarseChunks appends the buckets of a series, each as a chunk without data, and the chunks of the samples after them to dst.
 func coarseChunks(dst []chunk.Chunk, sel Selection, i int, buf *[]byte) ([]chunk.Chunk, error) {
 	from := len(dst)
-	dst, err := sel.Chunks(dst, buf, i, func(uint64, int64, int64) bool { return false })
+	dst, err := sel.Chunks(dst, buf, i, chunk.NeedNone)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,14 @@ import (
 // patience is for what happens in a moment on a machine with nothing else to do.
 const patience = 30 * time.Second
 
+// Setting is the value of a setting of the cluster, "" when it is not known.
+func (c *Cluster) Setting(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, _ := c.set.Get(settingPrefix + name)
+	return string(b)
+}
+
 // until asks again and again until there is no error.
 func until(t testing.TB, what string, ok func() error) {
 	t.Helper()

@@ -13,14 +13,6 @@ func (c *Cluster) Changed() <-chan struct{} {
 	return c.changed
 }
 
-// Setting is the value of a setting of the cluster, "" when it is not known.
-func (c *Cluster) Setting(name string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b, _ := c.set.Get(settingPrefix + name)
-	return string(b)
-}
-
 // publish makes the view anew after the records or the health of members changed. The caller holds mu.
 func (c *Cluster) publish() error {
 	root := c.set.Root()
