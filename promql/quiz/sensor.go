@@ -92,7 +92,7 @@ func (q Quiz) Samples(s *Sensor, yield func(part int, t int64, v float64)) {
 		odd = odd[:6]
 	}
 	one := func(t int64, v float64) {
-		part := int(4 * (t - q.Start) / (q.Span + 1))
+		part := int(4 * min(t-q.Start, q.Span) / (q.Span + 1)) // a moved sample may be newer than the span
 		if s.late && q.IntN(20) == 0 {
 			part++
 		}
