@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	patience = slower * time.Minute // for what happens in a moment on a machine with nothing else to do
+	patience = (2 + slower) * time.Minute // for what happens in a moment on a machine with nothing else to do
 	pause    = 20 * time.Millisecond
 )
 
