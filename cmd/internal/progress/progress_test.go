@@ -3,6 +3,7 @@ package progress
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,17 +29,27 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// written is a text that says when it begins.
+type written struct {
+	strings.Builder
+	once  sync.Once
+	first chan struct{}
+}
+
+func (w *written) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.first) })
+	return w.Builder.Write(p)
+}
+
 func TestWhile(t *testing.T) {
-	var b strings.Builder
+	b := written{first: make(chan struct{})}
 	m := Items(&b, "x", "samples")
 	m.every = time.Millisecond
 	want := errors.New("x")
 	err := m.While(func() error {
 		m.Expect(10)
-		for i := 0; i < 10; i++ {
-			m.Add(1)
-			time.Sleep(2 * time.Millisecond)
-		}
+		m.Add(10)
+		<-b.first // of work that ends before the first tick there is no line
 		return want
 	})
 	if err != want || m.Done() != 10 {
