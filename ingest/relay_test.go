@@ -211,7 +211,7 @@ func TestTapDoesWithoutANode(t *testing.T) {
 	hang := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer hang.Close()
 	for name, address := range map[string]string{"nobody listens": "127.0.0.1:1", "it hangs": strings.TrimPrefix(hang.URL, "http://")} {
-		hs := newTown(t, 2, TapOptions{PeerWait: 50 * time.Millisecond, Beat: 100 * time.Millisecond})
+		hs := newTown(t, 2, TapOptions{PeerWait: 50 * time.Millisecond}) // the other node is never silent for as long as three beats
 		hs[0].town.set(func(ms []shard.Member) []shard.Member {
 			return append(ms, shard.Member{Node: shard.Node{ID: "x"}, Name: "n3", Peer: address, Up: true})
 		})
@@ -257,7 +257,7 @@ func TestTapDoubtsANode(t *testing.T) {
 		for range 2 { // again
 			select {
 			case <-asked:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Errorf("%s: it is not asked again", name)
 			}
 		}

@@ -31,7 +31,7 @@ func startTap(t *testing.T, o TapOptions) (tap *Tap, address string, stop func()
 		cancel()
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("the tap does not end")
 		}
 	}
@@ -53,7 +53,7 @@ func listen(t *testing.T, tap *Tap, address, query string) *websocket.Conn {
 
 func hear(t *testing.T, c *websocket.Conn) (m map[string]any) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_, text, err := c.Read(ctx)
 	if err != nil {

@@ -145,7 +145,7 @@ func FuzzPackets(f *testing.F) {
 }
 
 func TestLimitOfConnections(t *testing.T) {
-	b := startBroker(t, &memory{}, BrokerOptions{MaxConnections: 2, MaxSessions: 2})
+	b := startBroker(t, &memory{}, BrokerOptions{MaxConnections: 2, MaxSessions: 2, ConnectTimeout: time.Hour})
 	p := connect(t, b.Addr().String(), "a", 4, 0)
 	connect(t, b.Addr().String(), "b", 4, 0)
 	dial(t, b.Addr().String()).wantEnd()

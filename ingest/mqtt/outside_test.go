@@ -59,7 +59,7 @@ func startClient(t *testing.T, next Appender, port int, o ClientOptions) (l *let
 	c, stop := runClient(t, next, l, port, o)
 	select {
 	case <-c.Ready():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the client does not subscribe")
 	}
 	return l, stop

@@ -48,7 +48,7 @@ func (p *peer) send(b []byte) {
 
 // read returns the next packet.
 func (p *peer) read() (first byte, body []byte, err error) {
-	_ = p.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = p.SetReadDeadline(time.Now().Add(patience))
 	if first, err = p.r.ReadByte(); err != nil {
 		return 0, nil, err
 	}
