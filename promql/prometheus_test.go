@@ -54,7 +54,7 @@ func startPrometheus(t *testing.T) string {
 		}
 	})
 	base := "http://" + addr
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(base + "/-/ready")
 		if err == nil {
 			resp.Body.Close()
