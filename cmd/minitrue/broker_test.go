@@ -27,7 +27,14 @@ func mosquitto(t *testing.T) string {
 	}
 	p := proc.Start(t, exe, "-c", file)
 	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-	proc.Until(t, "Mosquitto listens", func() error {
+	untilListens(t, p, addr)
+	return addr
+}
+
+// untilListens waits until a program takes connections at an address.
+func untilListens(t *testing.T, p *proc.Process, addr string) {
+	t.Helper()
+	proc.Until(t, "it listens at "+addr, func() error {
 		if err := p.Ended(); err != nil {
 			t.Fatalf("%v: %s", err, p.Output())
 		}
@@ -37,7 +44,6 @@ func mosquitto(t *testing.T) string {
 		}
 		return err
 	})
-	return addr
 }
 
 // pub publishes with Mosquitto's own client.
@@ -153,6 +159,7 @@ func TestMosquittoPub(t *testing.T) {
 	t.Parallel()
 	proc.Find(t, "mosquitto_pub")
 	n := startNode(t)
+	untilListens(t, n.Process, n.mqtt) // it is ready before its broker is
 	for qos := range 3 {
 		for _, version := range []string{"mqttv311", "mqttv5"} {
 			device := fmt.Sprintf("pub-%d-%s", qos, version)

@@ -111,7 +111,8 @@ func TestReplay(t *testing.T) {
 	if !waited {
 		t.Log("the replay was too quick to be seen")
 	}
-	if log := n.Output(); strings.Index(log, "replayed the log") > strings.Index(log, "msg=ready") {
+	untilSays(t, n, "msg=ready") // which it says a moment after it is
+	if log := n.Output(); !strings.Contains(log, "replayed the log") || strings.Index(log, "replayed the log") > strings.Index(log, "msg=ready") {
 		t.Error("it was ready before it had replayed its log")
 	}
 	l.check(t, n.url)
