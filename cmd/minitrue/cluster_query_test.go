@@ -59,7 +59,8 @@ func checkQueryNode(t *testing.T, q *node, writers []*writer) {
 		"/api/v1/labels?match[]=sequence":                 {`"__name__"`, `"device_id"`},
 		"/api/v1/label/device_id/values?match[]=sequence": devices,
 		"/api/v1/series?match[]=sequence":                 devices,
-		"/api/v1/query_range?query=count(sequence)&start=" + fmt.Sprint(writers[0].base/1000) + "&end=" + fmt.Sprint(writers[0].base/1000+60) + "&step=30": {`"resultType":"matrix"`, fmt.Sprintf(`"%d"`, len(devices))},
+		// However long it took from the first to the last of them.
+		"/api/v1/query_range?query=count(last_over_time(sequence[2h]))&start=" + fmt.Sprint(writers[0].base/1000) + "&end=" + fmt.Sprint(writers[len(writers)-1].base/1000+60) + "&step=30": {`"resultType":"matrix"`, fmt.Sprintf(`"%d"`, len(devices))},
 	} {
 		body, err := fetch(q.url + path)
 		if err != nil {
