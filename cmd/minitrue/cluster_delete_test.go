@@ -60,9 +60,10 @@ func filled(t *testing.T, n *node, device string) *writer {
 	return w
 }
 
-// publishFor publishes until so many readings are acknowledged.
+// publishFor publishes until so many readings are acknowledged, and no window more.
 func publishFor(t *testing.T, w *writer, acked int) {
 	t.Helper()
+	w.enough = acked
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {

@@ -24,6 +24,7 @@ type writer struct {
 	device string
 	pause  time.Duration // between two windows; 0: it publishes as fast as it can
 	base   int64
+	enough int   // so many acknowledged readings are its last; 0: it goes on until it is told to stop
 	acked  []int // sequence numbers
 	sent   int   // sequence numbers below were sent
 
@@ -40,15 +41,16 @@ const (
 	silence = 30 * time.Second
 )
 
-// run publishes until ctx ends. What is lost with a connection is not sent again.
+// run publishes until ctx ends or it has enough. What is lost with a connection is not sent again.
 func (w *writer) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	going := func() bool { return ctx.Err() == nil && (w.enough == 0 || w.some.Load() < int64(w.enough)) }
+	for going() {
 		conn, err := w.connect()
 		if err != nil {
 			time.Sleep(5 * time.Millisecond)
 			continue
 		}
-		for err == nil && ctx.Err() == nil {
+		for err == nil && going() {
 			err = w.publish(conn)
 			time.Sleep(w.pause)
 		}
