@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/minitrue/minitrue/cmd/internal/proc"
 )
 
 // relay is an address at which others find a node, though it listens at another one. What goes to its peer port and comes from there is late.
@@ -161,7 +163,6 @@ func askWhile(t *testing.T, nodes []*node, lasts time.Duration) (s slowness) {
 // answers, in bounded memory; when it is fast again it gets what it has missed.
 func TestClusterSlowReplica(t *testing.T) {
 	t.Parallel()
-	const delay = 8 * time.Second // half of it before, and half of it behind; a write gives up after 5 s
 	fast, seeds := startCluster(t, 2)
 	gossip, peer := strconv.Itoa(ports.Next(t)), strconv.Itoa(ports.Next(t))
 	r := newRelay(t, gossip, peer)
@@ -172,6 +173,9 @@ func TestClusterSlowReplica(t *testing.T) {
 	tr := startTraffic(t, fast, 20_000, 0, fast[0].url)
 	untilScalar(t, third.url, `count_over_time(sequence{device_id="writer-0"}[2h])`, func(v float64) bool { return v > 1000 })
 
+	// Half of it before, and half of it behind. A write gives up after 5 s, and a query asks another node after some times what it usually
+	// takes, which is long where the processor is busy.
+	delay := max(8*time.Second, 10*askWhile(t, fast, 2*time.Second).longest)
 	r.delay.Store(int64(delay / 2))
 	lasts := 4 * delay
 	if testing.Short() {
@@ -185,12 +189,12 @@ func TestClusterSlowReplica(t *testing.T) {
 		t.Error(err)
 	}
 	r.delay.Store(0)
-	t.Logf("%d queries, the longest took %v; %d messages of a writer acknowledged, %v writes kept for the slow node; at most %.1f MiB on the way and %.0f MiB resident",
-		s.asked, s.longest.Round(time.Millisecond), acked, hints, s.queued/(1<<20), s.memory/(1<<20))
+	t.Logf("%d queries, the longest took %v of %v; %d messages of a writer acknowledged, %v writes kept for the slow node; at most %.1f MiB on the way and %.0f MiB resident",
+		s.asked, s.longest.Round(time.Millisecond), delay, acked, hints, s.queued/(1<<20), s.memory/(1<<20))
 	if s.longest >= delay {
 		t.Errorf("a query took %v: it has waited for the slow node", s.longest)
 	}
-	if s.queued > 64<<20 || s.memory > 512<<20 {
+	if s.queued > 64<<20 || s.memory > 512<<20 && len(proc.Race()) == 0 {
 		t.Errorf("%.0f bytes were on the way and %.0f resident", s.queued, s.memory)
 	}
 	if acked == 0 || hints == 0 {
