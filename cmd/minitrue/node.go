@@ -22,8 +22,10 @@ import (
 	"github.com/minitrue/minitrue/shard/replicate"
 )
 
-// drain is how long requests that are under way may take to end.
-const drain = 30 * time.Second
+const (
+	drain  = 30 * time.Second       // how long requests that are under way may take to end
+	linger = 250 * time.Millisecond // how long a node that ends goes on reading requests that others have sent before they knew
+)
 
 // run runs a node until ctx ends, and then closes it so that a restart finds everything.
 func run(ctx context.Context, f *flags, log *slog.Logger) error {
@@ -174,12 +176,14 @@ type frontDoor struct {
 	server *http.Server
 	config string
 	log    *slog.Logger
+	linger time.Duration
+	ending atomic.Bool
 	now    *http.ServeMux                // what is there before the node is ready
 	all    atomic.Pointer[http.ServeMux] // what is there once it is
 }
 
 func newHTTP(l net.Listener, f *flags, log *slog.Logger, reg *prometheus.Registry) *frontDoor {
-	h := &frontDoor{l: l, config: f.WebConfig, log: log, now: http.NewServeMux()}
+	h := &frontDoor{l: l, config: f.WebConfig, log: log, linger: linger, now: http.NewServeMux()}
 	operators(h.now, reg, func() bool { return h.all.Load() != nil })
 	h.now.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { notReady(w) })
 	h.server = &http.Server{
@@ -193,6 +197,9 @@ func newHTTP(l net.Listener, f *flags, log *slog.Logger, reg *prometheus.Registr
 }
 
 func (h *frontDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h.ending.Load() {
+		w.Header().Set("Connection", "close") // the next request goes elsewhere
+	}
 	if _, pattern := h.now.Handler(r); pattern == "/" {
 		if all := h.all.Load(); all != nil {
 			all.ServeHTTP(w, r)
@@ -220,8 +227,12 @@ func (h *frontDoor) serve() error {
 	return fmt.Errorf("serve HTTP: %w", err)
 }
 
-// close takes no new requests, and waits for those under way.
+// close takes no new requests, and waits for those under way. Some of these have arrived and are not read yet: where a connection was idle,
+// Shutdown would close it upon them.
 func (h *frontDoor) close(served chan error) error {
+	if h.ending.Store(true); h.all.Load() != nil {
+		time.Sleep(h.linger)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	err := h.server.Shutdown(ctx)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -61,6 +64,60 @@ func TestFrontDoor(t *testing.T) {
 	}
 	if _, err := http.Get("http://" + l.Addr().String()); err == nil {
 		t.Error("it answers after it was closed")
+	}
+}
+
+// A request that was sent on an idle connection before the node began to end is answered.
+func TestFrontDoorAnswersWhatWasSent(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHTTP(l, &flags{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	h.linger = 2 * time.Second // also on a busy machine
+	served := make(chan error, 1)
+	go func() { served <- h.serve() }()
+	h.ready(&graph{mux: http.NewServeMux()})
+	request := []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	type client struct {
+		net.Conn
+		r *bufio.Reader
+	}
+	var clients []client
+	for range 50 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		clients = append(clients, client{c, bufio.NewReader(c)})
+	}
+	for round := range 2 {
+		for _, c := range clients {
+			if _, err := c.Write(request); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closed := make(chan error, 1)
+		if round == 1 {
+			go func() { closed <- h.close(served) }()
+		} else {
+			closed <- nil
+		}
+		for i, c := range clients {
+			resp, err := http.ReadResponse(c.r, nil)
+			if err != nil {
+				t.Errorf("round %d: client %d gets no answer: %v", round, i, err)
+				continue
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("round %d: client %d gets %s", round, i, resp.Status)
+			}
+		}
+		if err := <-closed; err != nil {
+			t.Errorf("close: %v", err)
+		}
 	}
 }
 
