@@ -2,36 +2,51 @@ package main
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/http/httputil"
 	"net/url"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 )
 
 // balancer passes requests on to one node, as the balancer before a cluster does that takes a node out before it is restarted.
 type balancer struct {
-	to    atomic.Pointer[url.URL]
+	mu    sync.RWMutex // guards to; it is read from the choice of a node until the node has the request
+	to    *url.URL
 	proxy httputil.ReverseProxy
+}
+
+func (b *balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.RLock()
+	arrived := sync.OnceFunc(b.mu.RUnlock)
+	defer arrived()
+	trace := &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { arrived() }}
+	b.proxy.ServeHTTP(w, r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 }
 
 // newBalancer returns a balancer and its address.
 func newBalancer(t *testing.T) (b *balancer, address string) {
 	b = &balancer{}
-	b.proxy.Rewrite = func(r *httputil.ProxyRequest) { r.SetURL(b.to.Load()) }
-	s := httptest.NewServer(&b.proxy)
+	b.proxy.Rewrite = func(r *httputil.ProxyRequest) { r.SetURL(b.to) }
+	s := httptest.NewServer(b)
 	t.Cleanup(s.Close)
 	return b, s.URL
 }
 
+// send sends what comes from now on to a node. What was meant for another one has arrived there: on a connection that is idle still when
+// that one ends, a request would be lost.
 func (b *balancer) send(t *testing.T, n *node) {
 	t.Helper()
 	to, err := url.Parse(n.url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.to.Store(to)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.to = to
 }
 
 // askAll asks until ctx ends, and none of its questions may fail.
