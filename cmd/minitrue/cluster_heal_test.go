@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,10 +34,19 @@ func flipped(t *testing.T, n *node) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d blocks: %v", len(files), err)
 	}
-	b, err := os.ReadFile(files[0])
+	size := func(name string) int64 {
+		fi, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Size()
+	}
+	// The largest: where an even hour lies in the data there may be another one with next to nothing.
+	name := slices.MaxFunc(files, func(a, b string) int { return cmp.Compare(size(a), size(b)) })
+	b, err := os.ReadFile(name)
 	if err == nil {
 		b[len(b)/4] ^= 0x10 // the data pages come first, the statistics later
-		err = os.WriteFile(files[0], b, 0o644)
+		err = os.WriteFile(name, b, 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
