@@ -405,7 +405,10 @@ func TestRunFlushesWhatIsFull(t *testing.T) {
 		}
 	}
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if st := s.Status(1); st.Blocks > 0 && s.active.Bytes() < 1<<20 {
+		s.gate.RLock()
+		bytes := s.active.Bytes()
+		s.gate.RUnlock()
+		if st := s.Status(1); st.Blocks > 0 && bytes < 1<<20 {
 			break
 		}
 		if time.Now().After(deadline) {

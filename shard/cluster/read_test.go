@@ -236,7 +236,7 @@ func TestReadersHearEnough(t *testing.T) {
 func TestDiffer(t *testing.T) {
 	told := map[int64]int{}
 	var mu sync.Mutex
-	c := newReadCluster(t, 3, 3, ReaderOptions{Fresh: time.Hour, Differ: func(parts *shard.Set, window int64) {
+	c := newReadCluster(t, 3, 3, ReaderOptions{Fresh: time.Hour, Hedge: time.Minute, Differ: func(parts *shard.Set, window int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		told[window] += parts.Len()

@@ -173,6 +173,7 @@ func ringChanges(t *testing.T, late bool) {
 	if err := w.writer.Append(context.Background(), b); err != nil {
 		t.Fatal(err)
 	}
+	w.settle()
 	for _, e := range b.Series {
 		n := w.nodes[0].View().Ring.Writers(shard.PartitionOfKey(e.Key, "device_id"))[0]
 		if len(w.nodes[n].memory.samples[string(e.Key)]) == 0 {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/minitrue/minitrue/shard"
 )
@@ -119,9 +120,12 @@ func TestTheLaterOfTwoTwinsIsRefused(t *testing.T) {
 		t.Errorf("the first ends too: %v", err)
 	default:
 	}
-	if strings.Count(b.log.String(), "a copy of the data folder") == 0 {
-		t.Error("the first does not say what happened")
-	}
+	until(t, "the first says what happened", func() error {
+		if !strings.Contains(b.log.String(), "a copy of the data folder") {
+			return errors.New("it says nothing")
+		}
+		return nil
+	})
 }
 
 func TestTwinsThatMeetAfterASplit(t *testing.T) {
@@ -159,7 +163,11 @@ func TestAHealedSplitIsOneCluster(t *testing.T) {
 		})
 	}
 	// Both sides go on, and decide something.
-	if err := errors.Join(a.SetSetting("write-consistency", "one"), c.SetSetting("write-consistency", "all"), d.SetSetting("replication-factor", "2")); err != nil {
+	err := a.SetSetting("write-consistency", "one")
+	for now := time.Now().UnixMilli(); time.Now().UnixMilli() == now; { // which of two decisions is the later is known to the millisecond
+		time.Sleep(time.Millisecond)
+	}
+	if err := errors.Join(err, c.SetSetting("write-consistency", "all"), d.SetSetting("replication-factor", "2")); err != nil {
 		t.Fatal(err)
 	}
 	w.partition()

@@ -63,7 +63,8 @@ func (ls *links) RoundTrip(r *http.Request) (*http.Response, error) {
 			return resp, nil
 		}
 		_ = l.conn.Close()
-		if !old || begun || ctx.Err() != nil { // else the node had closed the connection, as any may be that nobody uses
+		// Else the node had closed the connection, as any may be that nobody uses. The connection may know before ctx does that time is over.
+		if !old || begun || ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
 		if r.Body, err = r.GetBody(); err != nil {

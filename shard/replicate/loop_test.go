@@ -47,8 +47,10 @@ func TestNoLoop(t *testing.T) {
 		put(t, sides[1].r, batchOf(30, int64(i), 1))
 	}
 	until(t, "both have everything", func() bool { return sides[0].own.stored.Load() >= 500 && sides[1].own.stored.Load() >= 500 })
-	for i := range sides {
+	for i := range sides { // each has had the answers of the other, and has counted what came, then
 		until(t, "nothing waits", func() bool { return sides[i].r.targets[0].queue.Pending(queueName) == 0 })
+	}
+	for i := range sides {
 		if got := sides[i].own.stored.Load(); got != 500 {
 			t.Errorf("side %d stored %d samples", i, got)
 		}
