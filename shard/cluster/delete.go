@@ -100,9 +100,11 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 // any on this one. When it returns nil no query finds them any more; [series.ErrUnavailable] says that a node which is up did not
 // confirm that: it is deleted all the same, there too before long.
 func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (n int, err error) {
-	v := d.records.View()
-	if v.Alone() {
-		return d.store.Delete(ctx, mint, maxt, ms...)
+	if d.records.View().Alone() {
+		n, err = d.store.Delete(ctx, mint, maxt, ms...)
+		if err != nil || d.records.View().Alone() {
+			return n, err
+		} // others have come meanwhile, and may have copied what is deleted
 	}
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
@@ -119,10 +121,11 @@ func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if err := d.records.Put(map[string][]byte{key: value}); err != nil {
 		return 0, fmt.Errorf("delete: %w: %w", series.ErrUnavailable, err)
 	}
-	if n, err = d.apply(ctx); err != nil {
+	k, err := d.apply(ctx)
+	if err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
-	return n, d.tell(ctx, v, key, value)
+	return max(n, k), d.tell(ctx, d.records.View(), key, value)
 }
 
 // tell has all nodes that are up apply a delete.

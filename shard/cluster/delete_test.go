@@ -147,3 +147,28 @@ func TestDeleteWaitsForHints(t *testing.T) {
 		s.samples = 0
 	}
 }
+
+// shifting is a store during whose first delete something happens.
+type shifting struct {
+	slate
+	meanwhile func()
+}
+
+func (s *shifting) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (int, error) {
+	s.meanwhile()
+	return s.slate.Delete(ctx, mint, maxt, ms...)
+}
+
+// A node that is alone deletes, which may take long, and meanwhile others come, who may have copied what is deleted: they hear of it.
+func TestDeleteWhileOthersCome(t *testing.T) {
+	two := &shard.View{Self: 0, Members: make([]shard.Member, 2)}
+	records := &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 1)}, records: map[string][]byte{}}
+	s := &shifting{slate{deleted: make(chan struct{}, 10)}, func() { records.view = two }}
+	d := NewDeleter(s, records, peer.NewClient(peer.ClientOptions{}), DeleterOptions{})
+	if n, err := d.Delete(t.Context(), 0, 10, deletions(t, deleteOfM(0)).ms...); err != nil || n != 1 {
+		t.Errorf("%d series: %v", n, err)
+	}
+	if len(records.Others()) != 1 {
+		t.Error("nobody else hears of the delete")
+	}
+}

@@ -220,9 +220,15 @@ func (sh *shipment) keep(ctx context.Context, own *series.Batch) error {
 	if own == nil || sh.failed() {
 		return nil
 	}
-	err := sh.w.local.Append(ctx, own)
+	err := sh.storeOwn(ctx, own)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if errors.Is(err, errOvertaken) {
+		if !sh.over {
+			sh.decide(err)
+		}
+		return err
+	}
 	var parcels []int32
 	for j := range sh.s.parcels {
 		if p := &sh.s.parcels[j]; p.route != nil && p.route.has(sh.v.Self) {
@@ -243,6 +249,20 @@ func (sh *shipment) keep(ctx context.Context, own *series.Batch) error {
 	sh.w.lane(sh.v.Members[sh.v.Self]).failed(err)
 	sh.fail(sh.v.Self, parcels, err)
 	return nil
+}
+
+// storeOwn stores what this node is to store, unless a delete has been applied here since it was written: other nodes leave out what that took, so that it
+// would be here alone. What was written before comes without that already.
+func (sh *shipment) storeOwn(ctx context.Context, own *series.Batch) error {
+	store := func() error { return sh.w.local.Append(ctx, own) }
+	if sh.written.before {
+		return store()
+	}
+	done, err := sh.w.o.Live(ctx, sh.written.at, store)
+	if err == nil && !done {
+		return errOvertaken
+	}
+	return err
 }
 
 // failed says whether the batch cannot be acknowledged any more.
