@@ -251,20 +251,6 @@ func (sh *shipment) keep(ctx context.Context, own *series.Batch) error {
 	return nil
 }
 
-// storeOwn stores what this node is to store, unless a delete has been applied here since it was written: other nodes leave out what that took, so that it
-// would be here alone. What was written before comes without that already.
-func (sh *shipment) storeOwn(ctx context.Context, own *series.Batch) error {
-	store := func() error { return sh.w.local.Append(ctx, own) }
-	if sh.written.before {
-		return store()
-	}
-	done, err := sh.w.o.Live(ctx, sh.written.at, store)
-	if err == nil && !done {
-		return errOvertaken
-	}
-	return err
-}
-
 // failed says whether the batch cannot be acknowledged any more.
 func (sh *shipment) failed() bool {
 	sh.mu.Lock()
