@@ -26,6 +26,7 @@ import (
 type DeleteStore interface {
 	Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
 	DeleteOnce(ctx context.Context, id string, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
+	ForgetDeletes(before int64) error // done before a time (Unix ms): their ids will not come again
 }
 
 // DeleteRecords are what the cluster knows of deletes: each node hears of each.
@@ -65,6 +66,8 @@ type Deleter struct {
 	digest   series.Digest
 	past     []uint64      // digests as they were, the last ones
 	turned   chan struct{} // closed when the digest changes
+
+	forgot int64 // when the store was last told to forget, Unix ms; Run's
 
 	live     sync.RWMutex // held for reading while what is younger than newest is stored
 	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
@@ -264,8 +267,16 @@ func (d *Deleter) Run(ctx context.Context) error {
 	}
 }
 
-// forget takes back what is too old.
+const forgetEvery = int64(time.Hour / time.Millisecond)
+
+// forget takes back what is too old. When there are no records of it anywhere any more, the store need not know that it was done.
 func (d *Deleter) forget() {
+	if now := d.o.Now().UnixMilli(); now-d.forgot >= forgetEvery {
+		if err := d.store.ForgetDeletes(now - 2*d.o.Keep.Milliseconds()); err != nil {
+			d.o.Logger.Warn("the store does not forget old deletes", "err", err)
+		}
+		d.forgot = now
+	}
 	before := d.o.Now().Add(-d.o.Keep).UnixMilli()
 	old := map[string][]byte{}
 	d.mu.Lock()

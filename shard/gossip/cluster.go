@@ -185,7 +185,7 @@ func (c *Cluster) update(what string, f func() ([]merkle.Record, error)) error {
 
 // merge takes records of a peer in.
 func (c *Cluster) merge(records []merkle.Record, peer string) {
-	err := c.update("take in records", func() ([]merkle.Record, error) { return c.set.Merge(c.now(), records) })
+	err := c.update("take in records", func() ([]merkle.Record, error) { return c.set.Merge(c.now(), c.unswept(records)) })
 	if err != nil {
 		c.log.Error("records of the cluster", "peer", peer, "err", err)
 	}

@@ -232,6 +232,9 @@ func (c *Cluster) compare(ctx context.Context) {
 		if err := c.finish(); err != nil {
 			c.log.Error("a change does not end", "err", err)
 		}
+		if err := c.sweep(); err != nil {
+			c.log.Error("old deletes are not swept", "err", err)
+		}
 		err := c.save() // what failed before
 		c.mu.Lock()
 		c.warn("save", err != nil, "what the cluster knows is not on the disk, and it is tried on", "err", err)
