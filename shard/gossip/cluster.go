@@ -133,7 +133,7 @@ func (c *Cluster) found() error {
 		}
 	}
 	if err == nil {
-		_, err = c.hold(c.o.Consistency)
+		_, err = c.hold(c.o.Consistency, "")
 	}
 	if err == nil {
 		err = c.publish()
