@@ -71,6 +71,7 @@ type Deleter struct {
 
 	live     sync.RWMutex // held for reading while what is younger than newest is stored
 	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
+	seen     atomic.Int64 // the time of the newest write that was stored here, see note
 	caughtUp atomic.Bool  // all that was known when this node began is in applied
 }
 
@@ -112,7 +113,7 @@ func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
-	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1), MinTime: mint, MaxTime: maxt}
+	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1, d.seen.Load()), MinTime: mint, MaxTime: maxt}
 	for _, m := range ms {
 		x.Matchers = append(x.Matchers, deleteMatcher{m.Type.String(), m.Name, m.Value})
 	}
