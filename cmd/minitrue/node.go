@@ -170,16 +170,17 @@ Try:
 // frontDoor is the HTTP server: it answers operators at once, and everybody else
 // when the node is ready.
 type frontDoor struct {
-	l      net.Listener
-	server *http.Server
-	config string
-	log    *slog.Logger
-	now    *http.ServeMux                // what is there before the node is ready
-	all    atomic.Pointer[http.ServeMux] // what is there once it is
+	l        net.Listener
+	server   *http.Server
+	config   string
+	log      *slog.Logger
+	patience time.Duration                 // for a body, see patient
+	now      *http.ServeMux                // what is there before the node is ready
+	all      atomic.Pointer[http.ServeMux] // what is there once it is
 }
 
 func newHTTP(l net.Listener, f *flags, log *slog.Logger, reg *prometheus.Registry) *frontDoor {
-	h := &frontDoor{l: l, config: f.WebConfig, log: log, now: http.NewServeMux()}
+	h := &frontDoor{l: l, config: f.WebConfig, log: log, patience: bodyPatience, now: http.NewServeMux()}
 	operators(h.now, reg, func() bool { return h.all.Load() != nil })
 	h.now.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { notReady(w) })
 	h.server = &http.Server{
@@ -195,6 +196,7 @@ func newHTTP(l net.Listener, f *flags, log *slog.Logger, reg *prometheus.Registr
 func (h *frontDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := h.now.Handler(r); pattern == "/" {
 		if all := h.all.Load(); all != nil {
+			patient(w, r, h.patience)
 			all.ServeHTTP(w, r)
 			return
 		}
