@@ -118,7 +118,8 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	})
 	decoder := remote.NewDecoder(remote.WriteOptions{Logger: log})
 	m.writer = cluster.NewWriter(s, m.gossip, m.client, m.hints, cluster.WriterOptions{
-		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Newest: m.deleter.Newest, Logger: log, Registerer: reg,
+		DeviceLabel: f.DeviceLabel, Limits: limits, Decode: decoder.Decode, Deleted: m.deleter.Deleted, Live: m.deleter.Live, Newest: m.deleter.Newest,
+		Logger: log, Registerer: reg,
 	})
 	m.takeOver(m.gossip.Level()) // before anything is let in
 	m.reader = cluster.NewReader(source{s}, m.gossip, m.client, cluster.ReaderOptions{

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// syncPatience is how long a node that knows of others waits for one of them when it starts. It has to come up alone, too.
+// syncPatience is how long a node that knows of others waits for them when it starts. It has to come up alone, too.
 const syncPatience = 5 * time.Second
 
 // catchUp waits until this node is in a cluster, and knows and has applied what was deleted while it was away: what is stored here before that
@@ -29,7 +29,7 @@ func (m *membership) catchUp(ctx context.Context) error {
 			return nil
 		case <-m.gossip.Agreed():
 		case <-time.After(syncPatience):
-			m.log.Warn("no other node of the cluster is reached, and this one begins without: what was deleted while it was away it hears of later", "waited", syncPatience)
+			m.log.Warn("this node begins though it has not heard from all nodes that are up what was deleted while it was away; it hears of that later", "waited", syncPatience)
 		}
 	}
 	for m.deleter.Apply(ctx) != nil { // the deleter logs why

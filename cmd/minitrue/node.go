@@ -172,19 +172,20 @@ Try:
 // frontDoor is the HTTP server: it answers operators at once, and everybody else
 // when the node is ready.
 type frontDoor struct {
-	l      net.Listener
-	server *http.Server
-	config string
-	log    *slog.Logger
-	linger time.Duration
-	ending atomic.Bool
-	now    *http.ServeMux                // what is there before the node is ready
-	all    atomic.Pointer[http.ServeMux] // what is there once it is
+	l        net.Listener
+	server   *http.Server
+	config   string
+	log      *slog.Logger
+	linger   time.Duration
+	patience time.Duration // for a body, see patient
+	ending   atomic.Bool
+	now      *http.ServeMux                // what is there before the node is ready
+	all      atomic.Pointer[http.ServeMux] // what is there once it is
 }
 
 func newHTTP(l net.Listener, f *flags, log *slog.Logger, reg *prometheus.Registry) *frontDoor {
-	h := &frontDoor{l: l, config: f.WebConfig, log: log, linger: linger, now: http.NewServeMux()}
-	operators(h.now, reg, func() bool { return h.all.Load() != nil })
+	h := &frontDoor{l: l, config: f.WebConfig, log: log, linger: linger, patience: bodyPatience, now: http.NewServeMux()}
+	operators(h.now, reg, func() bool { return h.all.Load() != nil && !h.ending.Load() })
 	h.now.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { notReady(w) })
 	h.server = &http.Server{
 		Handler:           h,
@@ -202,6 +203,7 @@ func (h *frontDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if _, pattern := h.now.Handler(r); pattern == "/" {
 		if all := h.all.Load(); all != nil {
+			patient(w, r, h.patience)
 			all.ServeHTTP(w, r)
 			return
 		}

@@ -26,6 +26,7 @@ import (
 type DeleteStore interface {
 	Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
 	DeleteOnce(ctx context.Context, id string, mint, maxt int64, ms ...*labels.Matcher) (series int, err error)
+	ForgetDeletes(before int64) error // done before a time (Unix ms): their ids will not come again
 }
 
 // DeleteRecords are what the cluster knows of deletes: each node hears of each.
@@ -66,8 +67,11 @@ type Deleter struct {
 	past     []uint64      // digests as they were, the last ones
 	turned   chan struct{} // closed when the digest changes
 
+	forgot int64 // when the store was last told to forget, Unix ms; Run's
+
 	live     sync.RWMutex // held for reading while what is younger than newest is stored
 	newest   atomic.Int64 // the time of the newest delete that is applied, or is about to be
+	seen     atomic.Int64 // the time of the newest write that was stored here, see note
 	caughtUp atomic.Bool  // all that was known when this node began is in applied
 }
 
@@ -100,14 +104,16 @@ func NewDeleter(s DeleteStore, records DeleteRecords, client *peer.Client, o Del
 // any on this one. When it returns nil no query finds them any more; [series.ErrUnavailable] says that a node which is up did not
 // confirm that: it is deleted all the same, there too before long.
 func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (n int, err error) {
-	v := d.records.View()
-	if v.Alone() {
-		return d.store.Delete(ctx, mint, maxt, ms...)
+	if d.records.View().Alone() {
+		n, err = d.store.Delete(ctx, mint, maxt, ms...)
+		if err != nil || d.records.View().Alone() {
+			return n, err
+		} // others have come meanwhile, and may have copied what is deleted
 	}
 	if len(ms) == 0 || mint > maxt {
 		return 0, errors.New("delete: it needs matchers, and a time range that is not empty")
 	}
-	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1), MinTime: mint, MaxTime: maxt}
+	x := deletion{Time: max(d.o.Now().UnixMilli(), d.Newest()+1, d.seen.Load()), MinTime: mint, MaxTime: maxt}
 	for _, m := range ms {
 		x.Matchers = append(x.Matchers, deleteMatcher{m.Type.String(), m.Name, m.Value})
 	}
@@ -119,10 +125,11 @@ func (d *Deleter) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Ma
 	if err := d.records.Put(map[string][]byte{key: value}); err != nil {
 		return 0, fmt.Errorf("delete: %w: %w", series.ErrUnavailable, err)
 	}
-	if n, err = d.apply(ctx); err != nil {
+	k, err := d.apply(ctx)
+	if err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
-	return n, d.tell(ctx, v, key, value)
+	return max(n, k), d.tell(ctx, d.records.View(), key, value)
 }
 
 // tell has all nodes that are up apply a delete.
@@ -261,8 +268,16 @@ func (d *Deleter) Run(ctx context.Context) error {
 	}
 }
 
-// forget takes back what is too old.
+const forgetEvery = int64(time.Hour / time.Millisecond)
+
+// forget takes back what is too old. When there are no records of it anywhere any more, the store need not know that it was done.
 func (d *Deleter) forget() {
+	if now := d.o.Now().UnixMilli(); now-d.forgot >= forgetEvery {
+		if err := d.store.ForgetDeletes(now - 2*d.o.Keep.Milliseconds()); err != nil {
+			d.o.Logger.Warn("the store does not forget old deletes", "err", err)
+		}
+		d.forgot = now
+	}
 	before := d.o.Now().Add(-d.o.Keep).UnixMilli()
 	old := map[string][]byte{}
 	d.mu.Lock()

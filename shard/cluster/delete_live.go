@@ -31,12 +31,26 @@ func (d *Deleter) Live(ctx context.Context, written int64, store func() error) (
 	if err := d.catchUp(ctx); err != nil {
 		return false, err
 	}
+	d.note(written)
 	d.live.RLock()
 	defer d.live.RUnlock()
 	if d.newest.Load() >= written {
 		return false, nil
 	}
 	return true, store()
+}
+
+// mostAhead is how far the clock of another node may be ahead so that what it writes is still older than what is deleted after it.
+const mostAhead = 24 * time.Hour
+
+// note notes when something was written that is stored here, by a clock that may be ahead: a delete is not older than what it is to take, also where that
+// waits as a hint.
+func (d *Deleter) note(written int64) {
+	for seen := d.seen.Load(); written > seen && written <= d.o.Now().Add(mostAhead).UnixMilli(); seen = d.seen.Load() {
+		if d.seen.CompareAndSwap(seen, written) {
+			return
+		}
+	}
 }
 
 // overtake sees to it that nothing which was written before a time is stored behind what comes next. One delete is applied at a time.

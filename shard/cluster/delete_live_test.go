@@ -174,3 +174,30 @@ func deletions(t *testing.T, value []byte) deletion {
 	}
 	return x
 }
+
+// A node whose clock is an hour ahead has taken a write that another one missed. Who deletes it later has a clock that is right, and it does not come back.
+func TestDeleteOfWritesFromTheFuture(t *testing.T) {
+	w := newWriteWorld(t, 3, 3, WriterOptions{HintEvery: time.Millisecond, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+	w.writer.o.Newest, w.writer.o.Live = w.nodes[0].deleter.Newest, w.nodes[0].deleter.Live
+	w.ring(t, 3, threeActive, []int{2})
+	if err := w.writer.Append(t.Context(), simple(5)); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	w.ring(t, 3, threeActive, nil)
+	if _, err := w.nodes[1].deleter.Delete(t.Context(), 0, math.MaxInt64, deletions(t, deleteOfM(0)).ms...); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*writeNode{w.nodes[0], w.nodes[2]} {
+		if err := errors.Join(n.records.Put(w.nodes[1].records.Others()), n.deleter.Apply(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runHints(t, w.writer)
+	until(t, "the hints are replayed", func() bool { return len(w.hints.of("n2")) == 0 })
+	for i, n := range w.nodes {
+		if n := n.memory.count(); n > 0 {
+			t.Errorf("%d of the samples that were deleted are on node %d", n, i)
+		}
+	}
+}

@@ -21,6 +21,14 @@ type slate struct {
 	samples int
 	fail    error
 	deleted chan struct{} // gets a token for each delete
+	forgot  int64         // before when deletes are forgotten
+}
+
+func (s *slate) ForgetDeletes(before int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgot = before
+	return nil
 }
 
 func (s *slate) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (int, error) {
@@ -145,5 +153,52 @@ func TestDeleteWaitsForHints(t *testing.T) {
 			t.Errorf("after the delete and a hint of %d there are %d samples, want %d", written, s.samples, want)
 		}
 		s.samples = 0
+	}
+}
+
+// shifting is a store during whose first delete something happens.
+type shifting struct {
+	slate
+	meanwhile func()
+}
+
+func (s *shifting) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) (int, error) {
+	s.meanwhile()
+	return s.slate.Delete(ctx, mint, maxt, ms...)
+}
+
+// A node that is alone deletes, which may take long, and meanwhile others come, who may have copied what is deleted: they hear of it.
+func TestDeleteWhileOthersCome(t *testing.T) {
+	two := &shard.View{Self: 0, Members: make([]shard.Member, 2)}
+	records := &book{view: &shard.View{Self: 0, Members: make([]shard.Member, 1)}, records: map[string][]byte{}}
+	s := &shifting{slate{deleted: make(chan struct{}, 10)}, func() { records.view = two }}
+	d := NewDeleter(s, records, peer.NewClient(peer.ClientOptions{}), DeleterOptions{})
+	if n, err := d.Delete(t.Context(), 0, 10, deletions(t, deleteOfM(0)).ms...); err != nil || n != 1 {
+		t.Errorf("%d series: %v", n, err)
+	}
+	if len(records.Others()) != 1 {
+		t.Error("nobody else hears of the delete")
+	}
+}
+
+// That a delete was done is forgotten when its record is long gone, not before.
+func TestStoreForgetsDeletes(t *testing.T) {
+	now := time.Now()
+	s := &slate{deleted: make(chan struct{}, 10)}
+	records := &book{view: &shard.View{}, records: map[string][]byte{"delete/1": deleteOfM(now.UnixMilli())}}
+	d := NewDeleter(s, records, nil, DeleterOptions{Keep: 24 * time.Hour, Now: func() time.Time { return now }})
+	if err := d.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := now.UnixMilli()
+	for _, row := range []struct {
+		days      int
+		taken, in bool // the record is taken back; the store forgets
+	}{{0, false, false}, {1, true, false}, {1, true, true}} {
+		now = now.Add(time.Duration(row.days)*24*time.Hour + time.Minute*time.Duration(row.days)/2)
+		d.forget()
+		if taken := records.records["delete/1"] == nil; taken != row.taken || s.forgot > done != row.in {
+			t.Errorf("%v after the delete: its record is taken back: %v, and the store forgets what is %d ms older than it", now.Sub(time.UnixMilli(done)), taken, done-s.forgot)
+		}
 	}
 }

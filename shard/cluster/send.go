@@ -220,9 +220,15 @@ func (sh *shipment) keep(ctx context.Context, own *series.Batch) error {
 	if own == nil || sh.failed() {
 		return nil
 	}
-	err := sh.w.local.Append(ctx, own)
+	err := sh.storeOwn(ctx, own)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if errors.Is(err, errOvertaken) {
+		if !sh.over {
+			sh.decide(err)
+		}
+		return err
+	}
 	var parcels []int32
 	for j := range sh.s.parcels {
 		if p := &sh.s.parcels[j]; p.route != nil && p.route.has(sh.v.Self) {

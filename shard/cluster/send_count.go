@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/minitrue/minitrue/chunk/series"
 )
@@ -105,11 +104,10 @@ func (sh *shipment) judge(p *parcel) {
 	}
 }
 
-// late says why a batch that enough nodes have stored is not to be acknowledged all the same. A node that takes over a partition relies on that nothing
-// is under way by an older ring for longer than a request may take, and this node's own disk knows no such limit.
+// late says why a batch that enough nodes have stored is not to be acknowledged all the same: this node's own disk knows no limit of time.
 func (sh *shipment) late() error {
 	switch {
-	case time.Since(sh.began) <= sh.w.o.PeerTimeout || sh.w.members.View().Ring.Epoch() == sh.v.Ring.Epoch():
+	case !sh.w.late(sh.v, sh.began):
 		return nil
 	case sh.restart:
 		return errMoved

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 )
 
 // lateWorld is a cluster of three with one copy of each series, whose first node's disk is slow: while it stores, the ring changes with the number
@@ -81,5 +83,24 @@ func TestSecondRequestHasTheTimeOfTheFirst(t *testing.T) {
 	close(end)
 	if w.settle(); !errors.Is(err, series.ErrUnavailable) || requests.Load() != 2 || took > timeout*17/10 { // 1.75, if each had its own
 		t.Errorf("%d requests in %v: %v", requests.Load(), took, err)
+	}
+}
+
+// A node that is alone when a write comes, and has others when its disk has stored that, gives it to them too.
+func TestSlowDiskAndFirstOthers(t *testing.T) {
+	w := newWriteWorld(t, 2, 2, WriterOptions{PeerTimeout: 50 * time.Millisecond})
+	both := []shard.State{shard.Active, shard.Active}
+	w.ring(t, 2, both[:1], nil)
+	w.nodes[0].memory.fail = sync.OnceValue(func() error {
+		time.Sleep(2 * w.writer.o.PeerTimeout)
+		w.ring(t, 2, both, nil)
+		return nil
+	})
+	if err := w.writer.Append(t.Context(), simple(3)); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if n := w.nodes[1].memory.count(); n != 3 {
+		t.Errorf("3 samples are acknowledged, and the second of two owners has %d", n)
 	}
 }

@@ -1,6 +1,10 @@
 package cluster
 
-import "github.com/minitrue/minitrue/chunk/series"
+import (
+	"context"
+
+	"github.com/minitrue/minitrue/chunk/series"
+)
 
 // ownBatch makes the batch that this node stores. It has its own series, so that what this node rejects is not yet
 // rejected by all, and shares the rest with b as far as it can. nil: there is nothing to store.
@@ -40,3 +44,17 @@ func (s *split) ownBatch(b *series.Batch, rs *routes, self int) *series.Batch {
 
 // has says whether a node is one of the route's writers.
 func (r *route) has(n int) bool { return n >= 0 && (r.owners.has(n) || r.next.has(n)) }
+
+// storeOwn stores what this node is to store, unless a delete has been applied here since it was written: other nodes leave out what that took, so that it
+// would be here alone. What was written before comes without that already.
+func (sh *shipment) storeOwn(ctx context.Context, own *series.Batch) error {
+	store := func() error { return sh.w.local.Append(ctx, own) }
+	if sh.written.before {
+		return store()
+	}
+	done, err := sh.w.o.Live(ctx, sh.written.at, store)
+	if err == nil && !done {
+		return errOvertaken
+	}
+	return err
+}

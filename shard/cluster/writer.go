@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/minitrue/minitrue/chunk/series"
+	"github.com/minitrue/minitrue/shard"
 	"github.com/minitrue/minitrue/shard/hint"
 	"github.com/minitrue/minitrue/shard/peer"
 )
@@ -40,6 +41,10 @@ type Decode func(r *http.Request) (b *series.Batch, release func(), err error)
 // rest. No delete is applied between the two: it would not see what is stored behind it.
 type Deleted func(ctx context.Context, b *series.Batch, written int64, store func() error) error
 
+// Live calls store for what was written at a time (Unix ms), unless something was deleted since: then done is false. No later delete is applied before
+// store returns.
+type Live func(ctx context.Context, written int64, store func() error) (done bool, err error)
+
 // WriterOptions of a writer. The zero value is usable.
 type WriterOptions struct {
 	DeviceLabel string        // the label that makes a shard key; "" means device_id
@@ -55,6 +60,7 @@ type WriterOptions struct {
 	// they are too old; without Deleted nothing was deleted.
 	Decode  Decode
 	Deleted Deleted
+	Live    Live         // nil: nothing is deleted
 	Newest  func() int64 // when the newest delete that this node knows was asked for, Unix ms: what is written from now on is later; nil: there is none
 
 	Now        func() time.Time      // nil means time.Now
@@ -80,6 +86,9 @@ func (o WriterOptions) withDefaults() WriterOptions {
 	}
 	if o.HintEvery == 0 {
 		o.HintEvery = time.Second
+	}
+	if o.Live == nil {
+		o.Live = func(_ context.Context, _ int64, store func() error) (bool, error) { return true, store() }
 	}
 	if o.Newest == nil {
 		o.Newest = func() int64 { return math.MinInt64 }
@@ -150,13 +159,25 @@ func (w *Writer) awaitRing(ctx context.Context, old uint64) error {
 	return nil
 }
 
+// errOvertaken: something was deleted here that is younger than the write. Others may have left out of it what that took.
+var errOvertaken = errors.New("something was deleted meanwhile")
+
+// late says of a write by the ring of a view whether that is another one by now, and the write has taken longer than nodes that take a partition over rely
+// on: they may have copied it without the write.
+func (w *Writer) late(v *shard.View, began time.Time) bool {
+	return time.Since(began) > w.o.PeerTimeout && w.members.View().Ring.Epoch() != v.Ring.Epoch()
+}
+
 // Append stores a batch on the nodes that keep its series. When it returns nil, everything that is not counted in b.Rejected is durable
 // on as many of them as the consistency asks for; the batch belongs to the caller again, and what
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
-	return w.append(ctx, b, origin{at: max(w.o.Now().UnixMilli(), w.o.Newest()+1)})
+	return w.append(ctx, b, w.now())
 }
+
+// now is the origin of what is written now.
+func (w *Writer) now() origin { return origin{at: max(w.o.Now().UnixMilli(), w.o.Newest()+1)} }
 
 // origin says when something was written.
 type origin struct {
@@ -166,13 +187,23 @@ type origin struct {
 
 // append is Append of what was written at some time.
 func (w *Writer) append(ctx context.Context, b *series.Batch, written origin) error {
-	for again := false; ; again = true {
+	for again := false; ; {
 		v := w.members.View()
 		if v.Alone() {
-			return w.local.Append(ctx, b)
+			began := time.Now()
+			if err := w.local.Append(ctx, b); err != nil || !w.late(v, began) {
+				return err
+			}
+			continue // others own it too by now
 		}
 		err := w.ship(ctx, v, b, written, !again)
+		if errors.Is(err, errOvertaken) {
+			w.m.restarts.Inc()
+			written = w.now()
+			continue
+		}
 		if errors.Is(err, errMoved) && !again {
+			again = true
 			w.m.restarts.Inc()
 			if err := w.awaitRing(ctx, v.Ring.Epoch()); err != nil {
 				return fmt.Errorf("append: %w", err)

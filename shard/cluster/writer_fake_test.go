@@ -121,6 +121,9 @@ func (m *memory) DeleteOnce(_ context.Context, _ string, mint, maxt int64, ms ..
 	return n, nil
 }
 
+// ForgetDeletes has nothing to forget.
+func (m *memory) ForgetDeletes(int64) error { return nil }
+
 func (m *memory) put(key, what string) {
 	if m.samples == nil {
 		m.samples = map[string]map[string]bool{}

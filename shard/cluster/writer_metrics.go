@@ -35,7 +35,7 @@ func newWriteMetrics(r prometheus.Registerer) *writeMetrics {
 		}),
 		restarts: f.NewCounter(prometheus.CounterOpts{
 			Name: "minitrue_cluster_write_restarts_total",
-			Help: "Batches that were sent again since the ring had changed.",
+			Help: "Batches that were sent again since the ring had changed, or something was deleted meanwhile.",
 		}),
 	}
 }

@@ -34,8 +34,9 @@ type Cluster struct {
 	queue   *memberlist.TransmitLimitedQueue
 	inbox   chan []byte
 	joining atomic.Int32  // attempts to join that are under way
-	synced  atomic.Bool   // another node had the same records
-	agreed  chan struct{} // closed when synced is set
+	asked   atomic.Bool   // all addresses at which nodes should be were tried
+	synced  atomic.Bool   // another node had the same records, or there is none
+	agreed  chan struct{} // see Agreed
 	settled atomic.Bool   // no other run of this node is known, and the others know this one
 	health  chan struct{} // a member came or went
 	fatal   chan error    // why Run must end
@@ -47,6 +48,7 @@ type Cluster struct {
 	changed  chan struct{}        // closed when the view changes
 	warned   map[string]bool      // warnings that were logged and still hold
 	offered  map[string]time.Time // when members were last offered records
+	same     map[string]bool      // other nodes, by ID, that had the same records since this one began
 
 	saveMu        sync.Mutex // guards what follows; taken before mu
 	savedRoot     series.Digest
@@ -76,7 +78,7 @@ func New(o Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		o: o, identity: id, savedIdentity: id, set: merkle.NewSet(id.ID), metrics: newMetrics(o.Registerer),
-		up: map[string]bool{}, changed: make(chan struct{}), agreed: make(chan struct{}), warned: map[string]bool{}, offered: map[string]time.Time{},
+		up: map[string]bool{}, changed: make(chan struct{}), agreed: make(chan struct{}), warned: map[string]bool{}, offered: map[string]time.Time{}, same: map[string]bool{},
 		inbox: make(chan []byte, 256), health: make(chan struct{}, 1), fatal: make(chan error, 1),
 	}
 	c.log = o.Logger
@@ -131,7 +133,7 @@ func (c *Cluster) found() error {
 		}
 	}
 	if err == nil {
-		_, err = c.hold(c.o.Consistency)
+		_, err = c.hold(c.o.Consistency, "")
 	}
 	if err == nil {
 		err = c.publish()
@@ -183,7 +185,7 @@ func (c *Cluster) update(what string, f func() ([]merkle.Record, error)) error {
 
 // merge takes records of a peer in.
 func (c *Cluster) merge(records []merkle.Record, peer string) {
-	err := c.update("take in records", func() ([]merkle.Record, error) { return c.set.Merge(c.now(), records) })
+	err := c.update("take in records", func() ([]merkle.Record, error) { return c.set.Merge(c.now(), c.unswept(records)) })
 	if err != nil {
 		c.log.Error("records of the cluster", "peer", peer, "err", err)
 	}
@@ -217,7 +219,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) takeIn(ctx context.Context, ml *memberlist.Memberlist) error {
 	ctx, stop := context.WithCancel(ctx)
 	var work sync.WaitGroup
-	for _, f := range []func(context.Context){c.receive, c.watchHealth, c.settle, c.compare, c.rejoin} {
+	for _, f := range []func(context.Context){c.receive, c.watchHealth, c.settle, c.catchUp, c.compare, c.rejoin} {
 		work.Go(func() { f(ctx) })
 	}
 	var err error

@@ -25,7 +25,8 @@
 //	setting/replication-placed     how many there are; the ring changes from one to the other
 //	level/<uuid>                   the decision about write-consistency that it has applied, and whether it has levelled for it
 //	setting/write-consistency      one, quorum or all
-//	setting/write-consistency-held by how many copies all that was ever acknowledged is held, and by which decision
+//	setting/write-consistency-held by how many copies all that was ever acknowledged is held, by which decision, and by how many writes were before
+//	setting/deletes-swept          from when on there are records of deletes
 //	delete/<uuid>, …               of others, opaque here
 //
 // A record that is written is sent around as it is. Besides, each node tells another one its root every second. When that differs,

@@ -99,7 +99,7 @@ func (c *Cluster) answer(m message) ([][]byte, error) {
 	}
 	switch m.kind {
 	case kindRoot, kindAsk:
-		return c.answerRoot(m)
+		return c.answerRoot(m, id)
 	case kindDigests:
 		return c.answerDigests(m)
 	case kindOffer:
@@ -114,14 +114,14 @@ func (c *Cluster) answer(m message) ([][]byte, error) {
 	return nil, nil
 }
 
-func (c *Cluster) answerRoot(m message) ([][]byte, error) {
+func (c *Cluster) answerRoot(m message, id string) ([][]byte, error) {
 	theirs, err := decodeRoot(m.body)
 	if err != nil {
 		return nil, err
 	}
 	root := *c.root.Load()
 	if theirs == root {
-		c.agree()
+		c.agree(id)
 		if m.kind == kindAsk {
 			return [][]byte{c.message(kindRoot, root.AppendTo(nil))}, nil
 		}
@@ -231,6 +231,9 @@ func (c *Cluster) compare(ctx context.Context) {
 		}
 		if err := c.finish(); err != nil {
 			c.log.Error("a change does not end", "err", err)
+		}
+		if err := c.sweep(); err != nil {
+			c.log.Error("old deletes are not swept", "err", err)
 		}
 		err := c.save() // what failed before
 		c.mu.Lock()

@@ -77,9 +77,8 @@ func (c *Cluster) finish() error {
 	if v.Self < 0 || !v.Ring.Changing() {
 		return nil
 	}
-	first := slices.IndexFunc(v.Members, func(m shard.Member) bool { return m.Up && m.State == shard.Active })
 	change := v.Ring.Change()
-	if first != v.Self || change >= 0 && v.Members[change].State == shard.Joining {
+	if !c.first(v) || change >= 0 && v.Members[change].State == shard.Joining {
 		return nil
 	}
 	return c.update("end a change", func() ([]merkle.Record, error) {
@@ -93,6 +92,11 @@ func (c *Cluster) finish() error {
 		c.log.Info("the number of copies has changed", "copies", v.Ring.Resizing())
 		return one(c.set.Put(c.now(), placed, []byte(strconv.Itoa(v.Ring.Resizing()))))
 	})
+}
+
+// first says whether this node is the first active one that is up, as far as it knows.
+func (c *Cluster) first(v *shard.View) bool {
+	return v.Self >= 0 && v.Self == slices.IndexFunc(v.Members, func(m shard.Member) bool { return m.Up && m.State == shard.Active })
 }
 
 // waiting are the nodes that have not copied yet what the change needs. The caller holds mu.

@@ -44,6 +44,7 @@ func (c *Cluster) rejoin(ctx context.Context) {
 	for pause := c.o.Probe / 5; ; pause = min(2*pause, c.o.RetryMost) {
 		lost := c.lost()
 		errs := c.ask(ctx, lost)
+		c.asked.Store(true)
 		if len(lost) == 0 {
 			pause = c.o.Probe / 5 // as soon as one is lost again
 		}

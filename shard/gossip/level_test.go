@@ -72,11 +72,13 @@ func TestRaisedConsistency(t *testing.T) {
 	}
 	step("levels", levels, b, a, c)
 	v = reaches(t, Level{Write: "all", Held: "all"}, all...)
-	// Down is at once, and up again is not.
+	// Down is as soon as all know, and up again is not.
 	step("lowers", func(n *node) error { return n.SetSetting("write-consistency", "one") }, a)
+	v = reaches(t, Level{Write: "all", Held: "one"}, all...)
+	step("applies", applies, all...)
 	reaches(t, Level{Write: "one", Held: "one"}, all...)
-	step("raises", func(n *node) error { return n.SetSetting("write-consistency", "all") }, a)
 	old := v
+	step("raises", func(n *node) error { return n.SetSetting("write-consistency", "all") }, a)
 	if v = reaches(t, Level{Write: "all", Held: "one"}, all...); v == old {
 		t.Error("two decisions have one version")
 	}
@@ -94,6 +96,40 @@ func TestRaisedConsistency(t *testing.T) {
 	agree(t, a, b) // the last to say it may not know yet that the other has
 	step("levels again", levels, a)
 	reaches(t, Level{Write: "all", Held: "all"}, a, b)
+}
+
+// No node writes with fewer copies than before while another one that is up may still rely on more; who is down does not hold them up.
+func TestLoweredConsistency(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := three(w)
+	if err := a.SetSetting("write-consistency", "one"); err != nil {
+		t.Fatal(err)
+	}
+	if l := a.Level(); l.Write != "quorum" || l.Held != "one" {
+		t.Errorf("the others may not have heard of it, and it is %+v", l)
+	}
+	v := reaches(t, Level{Write: "quorum", Held: "one"}, a, b, c)
+	for _, n := range []*node{a, b} {
+		if err := n.Applied(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agree(t, a, b, c)
+	if a.Level().Write != "quorum" || c.Level().Write != "one" { // which has seen to itself before it asks
+		t.Errorf("n3 has not applied it, and it is %+v and %+v", a.Level(), c.Level())
+	}
+	w.kill(c)
+	reaches(t, Level{Write: "one", Held: "one"}, a, b)
+	c = w.start(c.o)
+	agree(t, a, b, c)
+	if err := c.Applied(v); err != nil {
+		t.Fatal(err)
+	}
+	agree(t, a, b, c)
+	w.join(w.options(4, addrOf(1)), a, b, c)
+	if l := a.Level(); l.Write != "one" {
+		t.Errorf("a node has come after the decision, and it is %+v", l)
+	}
 }
 
 // A decision whose record has come without what is known of it, or of nodes that know no such records, promises nothing.

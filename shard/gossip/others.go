@@ -22,6 +22,8 @@ func (c *Cluster) Put(records map[string][]byte) error {
 			var err error
 			if value == nil {
 				r, err = c.set.Delete(c.now(), key)
+			} else if !c.set.Room(spared, sparedBytes+len(value)) {
+				err = fmt.Errorf("record %q: there are %d, and what room is left is for what the cluster knows of its nodes", key, c.set.Len())
 			} else {
 				r, err = c.set.Put(c.now(), key, value)
 			}

@@ -29,6 +29,7 @@ const (
 	settingConsistency = "write-consistency"
 	placed             = settingPrefix + "replication-placed"
 	held               = settingPrefix + "write-consistency-held"
+	sweptBefore        = settingPrefix + "deletes-swept"
 )
 
 // address is the value of an addr record.

@@ -18,7 +18,7 @@ func (c *Cluster) settle(ctx context.Context) {
 			c.adopt()
 			switch {
 			case c.noOthers():
-				c.agree()
+				c.synced.Store(true)
 			case !c.synced.Load():
 				if m, ok := c.random(); ok {
 					if err := c.send(m.addr, c.message(kindAsk, c.root.Load().AppendTo(nil))); err != nil {
@@ -40,17 +40,6 @@ func (c *Cluster) settle(ctx context.Context) {
 	}
 	c.watchTwins(ctx)
 }
-
-// agree notes that another node has the same records, or that there is none.
-func (c *Cluster) agree() {
-	if c.synced.CompareAndSwap(false, true) {
-		close(c.agreed)
-	}
-}
-
-// Agreed returns a channel that is closed when this node has the same records as another one for the first time since it began, or knows of
-// no other: then it has heard of what was decided while it was away. A node that reaches nobody waits in vain.
-func (c *Cluster) Agreed() <-chan struct{} { return c.agreed }
 
 // adopt makes the cluster that was reached that of this node, for ever.
 func (c *Cluster) adopt() {

@@ -33,3 +33,26 @@ func TestAgreed(t *testing.T) {
 		t.Errorf("it agrees, and has heard of %q", again.Others())
 	}
 }
+
+// Nodes that were away together and come back together know the same, and do not take that for all that there is.
+func TestAgreedWithWhoWasAwayToo(t *testing.T) {
+	for range 10 {
+		w := newWorld(t)
+		a, b, c := three(w)
+		w.kill(b)
+		w.kill(c)
+		if err := a.Put(map[string][]byte{DeletePrefix + "x": []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		again := []*node{w.start(b.o), w.start(c.o)}
+		for _, n := range again {
+			<-n.Agreed()
+			if len(n.Others()) != 1 {
+				t.Errorf("%s agrees, and has not heard of what was decided while it was away", n.o.Name)
+			}
+		}
+		for _, n := range append(again, a) {
+			n.stop()
+		}
+	}
+}

@@ -15,6 +15,7 @@ func (c *Cluster) Changed() <-chan struct{} {
 
 // publish makes the view anew after the records or the health of members changed. The caller holds mu.
 func (c *Cluster) publish() error {
+	c.set.Sweep(DeletePrefix, versionOf(c.swept()))
 	root := c.set.Root()
 	c.root.Store(&root)
 	v, err := c.derive()

@@ -36,6 +36,11 @@ func NewSet(origin string) *Set { return &Set{origin: origin, records: map[strin
 // Len is how many records there are, deleted ones among them.
 func (s *Set) Len() int { return len(s.records) }
 
+// Room says whether there is room for so many more records, of so many bytes together.
+func (s *Set) Room(records, bytes int) bool {
+	return len(s.records)+records <= MaxRecords && s.bytes+bytes <= MaxBytes
+}
+
 // Put writes a record. The set keeps a copy of the value; now is the wall time, Unix ms.
 func (s *Set) Put(now int64, key string, value []byte) (Record, error) {
 	return s.write(Record{Key: key, Value: append([]byte{}, value...), Version: s.next(now), Origin: s.origin})
@@ -123,6 +128,28 @@ func (s *Set) Merge(now int64, records []Record) (changed []Record, err error) {
 		changed = append(changed, r)
 	}
 	return changed, err
+}
+
+// Older is how many records, deleted ones among them, have keys with a prefix and versions before one.
+func (s *Set) Older(prefix string, version uint64) (n int) {
+	for key, r := range s.records {
+		if r.Version < version && strings.HasPrefix(key, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
+// Sweep removes those without a trace. A set that has them still gives them back.
+func (s *Set) Sweep(prefix string, version uint64) {
+	for key, r := range s.records {
+		if r.Version < version && strings.HasPrefix(key, prefix) {
+			d := &s.digests[bucketOf(key)]
+			*d = minus(*d, r.digest())
+			s.bytes -= r.bytes()
+			delete(s.records, key)
+		}
+	}
 }
 
 // Root is equal for sets that are equal.

@@ -105,7 +105,11 @@ func (r *Repairer) done() bool {
 	return r.change.gained
 }
 
-// gain copies: first from one owner of each partition, while the time goes by that writes by the ring before may take, and when none can be
+// errUnknown: a node may not know the ring yet.
+var errUnknown = errors.New("the ring is not known to all")
+
+// gain copies: first from one owner of each partition, when all know the ring (one that believes itself alone deletes without a word), while the
+// time goes by that writes by the ring before may take, and when none can be
 // on its way any more from a quorum. That second copy is what counts, and one pass is enough for it: an acknowledged write by the ring
 // before was with a quorum of the owners when it began, so one of those that are walked has it; and all writes since come here by
 // themselves. Owners need not agree with this node in the end: where writes go on they never do.
@@ -117,6 +121,9 @@ func (r *Repairer) gain(ctx context.Context, v *shard.View) error {
 	if parts.Len() > 0 {
 		waits := r.known(ctx, v)
 		if !r.change.bulk {
+			if errors.Is(waits, errUnknown) {
+				return waits
+			}
 			if err := r.copyAll(ctx, v, parts, func(int) int { return 1 }); err != nil {
 				return err
 			}
@@ -147,11 +154,11 @@ func (r *Repairer) known(ctx context.Context, v *shard.View) error {
 		}
 		a, err := r.greet(ctx, v, m)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnknown, err)
 		}
 		if a.Epoch != v.Ring.Epoch() {
 			c.known, c.heard = 0, nil
-			return fmt.Errorf("node %s does not know the ring yet", m.Name)
+			return fmt.Errorf("%w: node %s does not know it yet", errUnknown, m.Name)
 		}
 		if !c.heard[m.ID] {
 			if c.heard == nil {

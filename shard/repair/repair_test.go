@@ -466,6 +466,26 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// An owner that has been alone deletes and tells nobody as long as it does not know that others come: until then nothing is copied.
+func TestJoinCopiesWhenItIsKnown(t *testing.T) {
+	c := newTrio(t, 2, shard.Active, shard.Joining)
+	es := sensors(3)
+	c.fill(es, start, start+shard.WindowMillis, 0)
+	first := c.nodes[0].view
+	alone, err := shard.NewRing([]shard.Node{{ID: name(0), State: shard.Active}}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.nodes[0].view = &shard.View{Ring: alone, Members: first.Members[:1]}
+	c.steps(2)
+	c.nodes[0].store.remove(es[0].id, start, start+shard.WindowMillis)
+	c.nodes[0].view = first
+	c.steps(5)
+	if j := c.nodes[1]; j.ended != "active" || j.store.has(es[0], start) || !j.store.has(es[1], start) {
+		t.Errorf("it is %q, has what was deleted: %v, and what was not: %v", j.ended, j.store.has(es[0], start), j.store.has(es[1], start))
+	}
+}
+
 func TestJoinWaitsForAQuorum(t *testing.T) {
 	c := newTrio(t, 3, shard.Active, shard.Active, shard.Active, shard.Joining)
 	for _, i := range []int{0, 1} {
