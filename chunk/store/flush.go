@@ -180,8 +180,8 @@ func (s *Store) dropLog(rest func()) error {
 	return nil
 }
 
-// span is a range of times, the end exclusive, both at bounds of windows.
-type span struct{ start, end int64 }
+// span is a range of windows, both ends inclusive.
+type span struct{ first, last int64 }
 
 // recentWindows is how many of the last windows of a memtable become blocks of their
 // own; what is older goes into at most oldBlocks, each of an aligned range of 1, 4, 16 … windows, as they are merged: a
@@ -203,18 +203,18 @@ func ranges(t *head.Memtable) (out []span) {
 	for step := int64(1); ; step *= 4 {
 		out = out[:0]
 		for _, w := range old {
-			if len(out) > 0 && w*chunk.Span < out[len(out)-1].end {
+			if len(out) > 0 && w <= out[len(out)-1].last {
 				continue
 			}
 			first := w - (w%step+step)%step
-			out = append(out, span{max(first, old[0]) * chunk.Span, min(first+step, recent) * chunk.Span})
+			out = append(out, span{max(first, old[0]), min(first+step, recent) - 1})
 		}
 		if len(out) <= oldBlocks {
 			break
 		}
 	}
 	for _, w := range windows[n:] {
-		out = append(out, span{w * chunk.Span, (w + 1) * chunk.Span})
+		out = append(out, span{w, w})
 	}
 	return out
 }
@@ -231,7 +231,9 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	}()
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
-	cut := chunk.Rewriter{Window: r.end - r.start}
+	mint, _ := chunk.WindowBounds(r.first)
+	_, maxt := chunk.WindowBounds(r.last)
+	cut := chunk.Rewriter{Window: (r.last - r.first + 1) * chunk.Span}
 	for i, ref := range t.registry.Sorted(rest) {
 		if i%8 == 0 {
 			if ctx.Err() != nil {
@@ -239,7 +241,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 			}
 			rest()
 		}
-		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
+		if found, err = t.Chunks(found[:0], ref, mint, maxt); err != nil {
 			return nil, err
 		}
 		if len(found) == 0 {
