@@ -14,49 +14,7 @@ import (
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
-	"github.com/minitrue/minitrue/chunk/series"
 )
-
-// exchange begins a new memtable and a new log segment, and a new registry when many series are idle: those that
-// are not register again as their samples come. The caller holds gate for writing.
-func (s *Store) exchange() error {
-	end, err := s.wal.Rotate()
-	if err != nil {
-		s.broken.Store(true)
-		return fmt.Errorf("%w: %w", series.ErrUnavailable, err)
-	}
-	old := s.active
-	old.end = end
-	if old.crowded() {
-		s.active = newTable(s.newRegistry(), s.o.Now())
-		s.ledger.reset()
-	} else {
-		s.active = newTable(old.registry.Retain(), s.o.Now())
-	}
-	s.active.failures = s.wal.Failures()
-	s.viewMu.Lock()
-	s.tables = slices.Insert(s.tables, 0, s.active)
-	s.room.Broadcast()
-	s.viewMu.Unlock()
-	return nil
-}
-
-// mend makes the store writable again after the log failed, if the disk allows it. The
-// new memtable does not rely on anything that the log may have lost.
-func (s *Store) mend() error {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if !s.broken.Load() {
-		return nil
-	}
-	if err := s.exchange(); err != nil {
-		return fmt.Errorf("append: %w", err)
-	}
-	s.broken.Store(false)
-	s.o.Logger.Info("the log can be written again")
-	signal(s.full)
-	return nil
-}
 
 // runFlush freezes the active memtable when its time has come, and flushes frozen ones.
 func (s *Store) runFlush(ctx context.Context) error {
@@ -93,10 +51,22 @@ func (s *Store) stick(stuck bool) {
 
 // Flush writes everything in memory to blocks.
 func (s *Store) Flush(ctx context.Context) error {
-	if err := s.freeze(false); err != nil {
+	defer s.lockFlush()()
+	return s.flushMemory(ctx, false)
+}
+
+// flushMemory freezes the active memtable, as freeze does, and flushes it for one who holds flushMu. Where that fails again and again, those that
+// wait go first.
+func (s *Store) flushMemory(ctx context.Context, always bool) error {
+	if s.waiting() >= mostWaiting {
+		if err := s.flushFrozen(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.freeze(always); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return s.flushAll(ctx)
+	return s.flushFrozen(ctx)
 }
 
 // flushAll flushes the frozen memtables, oldest first, for one who waits for it.
