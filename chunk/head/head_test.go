@@ -386,3 +386,30 @@ func benchmarkAppend(b *testing.B, sums bool) {
 		}
 	}
 }
+
+// What histograms take counts, those that come late and those of many spans, too: a memtable that seems small is not flushed.
+func TestHistogramsCount(t *testing.T) {
+	const n, size = 100, 5000
+	for name, of := range map[string]func(h *histogram.Histogram){
+		"buckets": func(h *histogram.Histogram) {
+			h.PositiveSpans, h.PositiveBuckets = []histogram.Span{{Length: size}}, make([]int64, size)
+		},
+		"spans": func(h *histogram.Histogram) { h.PositiveSpans = make([]histogram.Span, size) },
+	} {
+		r := NewRegistry(RegistryOptions{})
+		m := NewMemtable(r)
+		ref := register(t, r, labels.FromStrings("__name__", "m"))[0]
+		for i := range int64(n) {
+			h := &histogram.Histogram{}
+			of(h)
+			if err := m.AppendHistogram(ref, series.Histogram{T: n - i, Int: h}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := m.Bytes(); got < 8*size*(n-1) {
+			t.Errorf("%s: %d bytes, want those of %d", name, got, 8*size*(n-1))
+		}
+		m.Release()
+		r.Release()
+	}
+}

@@ -2,6 +2,7 @@ package head
 
 import (
 	"sort"
+	"unsafe"
 
 	"github.com/minitrue/minitrue/chunk"
 	"github.com/minitrue/minitrue/chunk/series"
@@ -16,6 +17,9 @@ type histograms struct {
 	any  bool
 	late []series.Histogram
 }
+
+// openBytes is about how much memory an open chunk takes beside its bytes, for each bucket and span.
+const openBytes = 24
 
 // AppendHistogram adds a histogram, which it copies.
 func (m *Memtable) AppendHistogram(ref Ref, h series.Histogram) error {
@@ -37,21 +41,23 @@ func (m *Memtable) addHistogram(ref Ref, h series.Histogram) error {
 	if s == nil {
 		s = &histograms{}
 		m.hists[ref] = s
+		m.histBytes.Add(int64(unsafe.Sizeof(*s)) + openBytes*int64(h.Size()))
 	}
 	m.samples.Add(1)
 	m.widen(h.T, h.T)
 	if h.Int != nil {
 		h.Int = h.Int.Copy() // appending may change it
-		m.histBytes.Add(int64(64 + 2*(len(h.Int.PositiveBuckets)+len(h.Int.NegativeBuckets))))
 	} else {
 		h.Float = h.Float.Copy()
-		m.histBytes.Add(int64(64 + 8*(len(h.Float.PositiveBuckets)+len(h.Float.NegativeBuckets))))
 	}
 	if s.any && h.T <= s.last {
 		s.late = append(s.late, h)
+		m.histBytes.Add(int64(unsafe.Sizeof(h)+unsafe.Sizeof(*h.Float)) + 8*int64(h.Size()))
 		return nil
 	}
 	s.any, s.last = true, h.T
+	before := s.enc.Size()
+	defer func() { m.histBytes.Add(int64(s.enc.Size() - before)) }()
 	if h.Int != nil {
 		return s.enc.Histogram(h.T, h.Int)
 	}
