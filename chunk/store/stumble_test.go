@@ -284,3 +284,53 @@ func TestCarriedIsDurable(t *testing.T) {
 		}
 	}
 }
+
+// Buckets that could not be removed when others took their place do not come back beside them with the next start.
+func TestBucketsThatStayAreNotDoubled(t *testing.T) {
+	for op, end := range map[string]string{"rename": ".del", "syncdir": "blocks"} {
+		now := time.UnixMilli(epoch).Add(72 * time.Hour)
+		fs := &stumbling{FS: disk.OS}
+		dir := t.TempDir()
+		o := Options{FS: fs, Downsample: []Resolution{{Step: 5 * time.Minute}}, Now: func() time.Time { return now }}
+		s := open(t, dir, o)
+		defer func() { s.Close() }()
+		write := func(at int64) {
+			t.Helper()
+			if err := errors.Join(s.Append(t.Context(), one("m", series.Sample{T: at, V: 1})), s.Flush(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		coarse := func() (ids []string) {
+			for _, m := range s.metas() {
+				if m.Resolution > 0 {
+					ids = append(ids, m.ULID.String())
+				}
+			}
+			return ids
+		}
+		write(epoch)
+		write(now.UnixMilli())
+		if err := s.CompactAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		write(epoch + 60_000)
+		fs.op, fs.end = op, end
+		if op == "rename" {
+			fs.end = coarse()[0] + end
+		}
+		if err := s.CompactAll(t.Context()); !errors.Is(err, errDisk) {
+			t.Fatalf("error %v", err)
+		}
+		write(epoch + 120_000)
+		if err := s.CompactAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir, o)
+		if got := coarse(); len(got) != 1 {
+			t.Errorf("%s fails: there are %d blocks of buckets, want 1", op, len(got))
+		}
+	}
+}
