@@ -1,7 +1,8 @@
 package head
 
 import (
-	"sort"
+	"cmp"
+	"slices"
 	"unsafe"
 
 	"github.com/minitrue/minitrue/chunk"
@@ -64,8 +65,7 @@ func (m *Memtable) addHistogram(ref Ref, h series.Histogram) error {
 	return s.enc.FloatHistogram(h.T, h.Float)
 }
 
-// histogramChunks appends the histogram chunks of a series to dst, those of late
-// ones one by one: they are rare, and merged when they are read.
+// histogramChunks appends the histogram chunks of a series to dst. They may overlap each other where some came late.
 func (m *Memtable) histogramChunks(dst []chunk.Chunk, ref Ref, mint, maxt int64) ([]chunk.Chunk, error) {
 	m.histMu.Lock()
 	defer m.histMu.Unlock()
@@ -80,22 +80,45 @@ func (m *Memtable) histogramChunks(dst []chunk.Chunk, ref Ref, mint, maxt int64)
 			dst = append(dst, c)
 		}
 	}
+	dst, err := s.lateChunks(dst, mint, maxt)
+	if err != nil {
+		return nil, err
+	}
+	sortByTime(dst[from:])
+	return dst, nil
+}
+
+// lateChunks appends the chunks of late histograms in [mint, maxt] to dst: those of the first at each time, those of the second, and so on. So they are
+// few, and whoever reads them merges few at a time.
+func (s *histograms) lateChunks(dst []chunk.Chunk, mint, maxt int64) ([]chunk.Chunk, error) {
+	var late []series.Histogram
 	for _, h := range s.late {
-		if h.T < mint || h.T > maxt {
-			continue
+		if mint <= h.T && h.T <= maxt {
+			late = append(late, h)
 		}
-		var one chunk.Encoder
+	}
+	slices.SortStableFunc(late, func(a, b series.Histogram) int { return cmp.Compare(a.T, b.T) })
+	var layers []chunk.Encoder
+	layer := 0
+	for i, h := range late {
+		if layer++; i == 0 || late[i-1].T < h.T {
+			layer = 0
+		}
+		if layer == len(layers) {
+			layers = append(layers, chunk.Encoder{})
+		}
 		var err error
 		if h.Int != nil {
-			err = one.Histogram(h.T, h.Int.Copy())
+			err = layers[layer].Histogram(h.T, h.Int.Copy())
 		} else {
-			err = one.FloatHistogram(h.T, h.Float.Copy())
+			err = layers[layer].FloatHistogram(h.T, h.Float.Copy())
 		}
 		if err != nil {
 			return nil, err
 		}
-		dst = append(dst, one.Chunks()...)
 	}
-	sort.SliceStable(dst[from:], func(i, j int) bool { return dst[from+i].MinTime < dst[from+j].MinTime })
+	for i := range layers {
+		dst = append(dst, layers[i].Chunks()...)
+	}
 	return dst, nil
 }
