@@ -224,3 +224,48 @@ func TestManyKeysAreLogged(t *testing.T) {
 		t.Errorf("%d samples, want %d: %v", got.Count(), n, err)
 	}
 }
+
+// What leaves no samples in memory takes room in the log, too, and in the registry.
+func TestWritesWithoutSamplesAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{WAL: wal.Options{SegmentSize: maxLog}}
+	for _, b := range []*series.Batch{
+		{Metadata: []series.Metadata{{Family: "m", Type: "gauge"}}},
+		{Metadata: []series.Metadata{{Family: "n", Type: "gauge"}}},
+	} {
+		s := open(t, dir, o)
+		if err := s.Append(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir, o)
+	defer func() { s.Close() }()
+	if err := errors.Join(s.freezeIfDue(), s.flushAll(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(segments(t, dir)); n > 1 {
+		t.Errorf("%d segments of the log stay", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, o)
+	if n := len(slices.Collect(s.Metadata)); n != 2 {
+		t.Errorf("%d families, want 2", n)
+	}
+
+	s.refused.Store(true) // as when there are as many series as there may be
+	named := one("named")
+	if err := s.Append(t.Context(), named); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.freezeIfDue(), s.flushAll(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.active.registry.Count(); n != 0 {
+		t.Errorf("%d series without samples stay in the registry", n)
+	}
+}
