@@ -35,10 +35,8 @@ type begun struct {
 
 // begin is Append without waiting for the log.
 func (s *Store) begin(ctx context.Context, b *series.Batch) (begun, error) {
-	if s.broken.Load() {
-		if err := s.mend(); err != nil {
-			return begun{}, err
-		}
+	if err := s.mend(); err != nil {
+		return begun{}, fmt.Errorf("append: %w", err)
 	}
 	if err := s.awaitRoom(ctx); err != nil {
 		return begun{}, err

@@ -63,7 +63,11 @@ func (s *Store) flushMemory(ctx context.Context, always bool) error {
 			return err
 		}
 	}
-	if err := s.freeze(always); err != nil {
+	err := s.mend()
+	if err == nil {
+		err = s.freeze(always)
+	}
+	if err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
 	return s.flushFrozen(ctx)
@@ -138,7 +142,9 @@ func (s *Store) dropLog(rest func()) error {
 	err := s.carry()
 	s.gate.RUnlock()
 	if err == nil {
-		err = s.wal.SyncAll() // whatever the log's interval: what was carried goes with the old segments
+		if err = s.wal.SyncAll(); err != nil { // whatever the log's interval: what was carried goes with the old segments
+			s.broken.Store(true)
+		}
 	}
 	if err == nil {
 		err = s.wal.Drop(s.undropped, rest)

@@ -45,6 +45,9 @@ func (s *Store) waiting() int {
 // mend makes the store writable again after the log failed, if the disk allows it. The
 // new memtable does not rely on anything that the log may have lost.
 func (s *Store) mend() error {
+	if !s.broken.Load() {
+		return nil
+	}
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if !s.broken.Load() {
@@ -52,10 +55,10 @@ func (s *Store) mend() error {
 	}
 	if n := s.waiting(); n >= mostWaiting {
 		signal(s.full)
-		return fmt.Errorf("append: %w: the log fails again and again, and %d memtables wait to be written to disk", series.ErrUnavailable, n)
+		return fmt.Errorf("%w: the log fails again and again, and %d memtables wait to be written to disk", series.ErrUnavailable, n)
 	}
 	if err := s.exchange(); err != nil {
-		return fmt.Errorf("append: %w", err)
+		return err
 	}
 	s.broken.Store(false)
 	s.o.Logger.Info("the log can be written again")

@@ -334,3 +334,45 @@ func TestBucketsThatStayAreNotDoubled(t *testing.T) {
 		}
 	}
 }
+
+// onSync calls f when the names in the folder of blocks are synced.
+type onSync struct {
+	disk.FS
+	f func()
+}
+
+func (o onSync) SyncDir(path string) error {
+	if filepath.Base(path) == "blocks" {
+		o.f()
+	}
+	return o.FS.SyncDir(path)
+}
+
+// A log that fails when a flush carries over what outlives it is begun anew by the next flush or delete: no write may come.
+func TestLogThatFailsInAFlushIsMended(t *testing.T) {
+	for name, again := range map[string]func(s *Store) error{
+		"flush": func(s *Store) error { return s.Flush(t.Context()) },
+		"run":   func(s *Store) error { return s.flushInTime(t.Context()) },
+		"delete": func(s *Store) error {
+			_, err := s.Delete(t.Context(), 0, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+			return err
+		},
+	} {
+		log := &brittle{FS: disk.OS}
+		s := open(t, t.TempDir(), Options{WAL: wal.Options{FS: log}, FS: onSync{disk.OS, func() { log.fail.Store(true) }}})
+		defer s.Close()
+		if err := s.Append(t.Context(), withExemplar(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Flush(t.Context()); !errors.Is(err, wal.ErrLost) {
+			t.Fatalf("%s: error %v", name, err)
+		}
+		log.fail.Store(false)
+		if err := again(s); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(segments(t, s.dir)); n != 1 {
+			t.Errorf("%s: %d segments of the log are there", name, n)
+		}
+	}
+}
