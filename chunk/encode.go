@@ -3,6 +3,7 @@ package chunk
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
@@ -15,6 +16,9 @@ const Span = 2 * 60 * 60 * 1000
 // MaxSamples is how many samples an XOR or histogram chunk holds at most: few enough that
 // decoding one at the edge of a query is cheap, and many enough that its statistics cost little beside it.
 const MaxSamples = 480
+
+// maxBytes is how many bytes make a chunk full: histograms may have very many buckets, and a chunk all those that any of its histograms has.
+const maxBytes = 1 << 20
 
 // Window returns the number of the span-aligned window that time t lies in.
 func Window(t int64) int64 {
@@ -70,6 +74,15 @@ type Encoder struct {
 	cur   chunkenc.Chunk
 	app   chunkenc.Appender
 	stats Stats
+	done  int // about how many bytes out takes
+}
+
+// Size is about how many bytes the chunks take.
+func (e *Encoder) Size() int {
+	if e.enc == 0 {
+		return e.done
+	}
+	return e.done + len(e.cur.Bytes())
 }
 
 // Chunks returns all chunks so far. The data of the last one changes with the next
@@ -84,7 +97,7 @@ func (e *Encoder) Chunks() []Chunk {
 // room makes sure that the current chunk can take a sample at t, and returns the
 // appender of the chunk before it when it had to be replaced.
 func (e *Encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error) {
-	if e.enc == enc && e.stats.Samples < MaxSamples && Window(t) == Window(e.stats.MaxTime) {
+	if e.enc == enc && e.stats.Samples < MaxSamples && Window(t) == Window(e.stats.MaxTime) && len(e.cur.Bytes()) < maxBytes {
 		return nil, nil
 	}
 	if e.enc == enc {
@@ -107,6 +120,7 @@ func (e *Encoder) room(enc Encoding, t int64) (prev chunkenc.Appender, err error
 func (e *Encoder) finish() {
 	if e.enc != 0 && e.stats.Samples > 0 {
 		e.out = append(e.out, Chunk{Stats: e.stats, Encoding: e.enc, Data: e.cur.Bytes()})
+		e.done += int(unsafe.Sizeof(Chunk{})) + len(e.cur.Bytes())
 	}
 	e.enc = 0
 }

@@ -62,11 +62,11 @@ func Clean(fs disk.FS, root string) error {
 	return nil
 }
 
-// Remove deletes the folder of a block: at once from [List], whatever happens after.
+// Remove deletes the folder of a block: at once from [List], whatever happens after. It may be called again after an error.
 // Readers of an open block are not disturbed.
 func Remove(fs disk.FS, dir string) error {
 	gone := filepath.Clean(dir) + delSuffix
-	if err := fs.Rename(dir, gone); err != nil {
+	if err := fs.Rename(dir, gone); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove block: %w", err)
 	}
 	if err := fs.SyncDir(filepath.Dir(gone)); err != nil {

@@ -386,3 +386,85 @@ func benchmarkAppend(b *testing.B, sums bool) {
 		}
 	}
 }
+
+// What histograms take counts, those that come late and those of many spans, too: a memtable that seems small is not flushed.
+func TestHistogramsCount(t *testing.T) {
+	const n, size = 100, 5000
+	for name, of := range map[string]func(h *histogram.Histogram){
+		"buckets": func(h *histogram.Histogram) {
+			h.PositiveSpans, h.PositiveBuckets = []histogram.Span{{Length: size}}, make([]int64, size)
+		},
+		"spans": func(h *histogram.Histogram) { h.PositiveSpans = make([]histogram.Span, size) },
+	} {
+		r := NewRegistry(RegistryOptions{})
+		m := NewMemtable(r)
+		ref := register(t, r, labels.FromStrings("__name__", "m"))[0]
+		for i := range int64(n) {
+			h := &histogram.Histogram{}
+			of(h)
+			if err := m.AppendHistogram(ref, series.Histogram{T: n - i, Int: h}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := m.Bytes(); got < 8*size*(n-1) {
+			t.Errorf("%s: %d bytes, want those of %d", name, got, 8*size*(n-1))
+		}
+		m.Release()
+		r.Release()
+	}
+}
+
+// Very many histograms that come late are few chunks: who reads them merges all that overlap.
+func TestLateHistogramsAreFewChunks(t *testing.T) {
+	r := NewRegistry(RegistryOptions{})
+	defer r.Release()
+	m := NewMemtable(r)
+	defer m.Release()
+	ref := register(t, r, labels.FromStrings("__name__", "m"))[0]
+	const n = 5000
+	want := map[int64]float64{}
+	add := func(at int64, sum float64) {
+		h := &histogram.Histogram{Count: 1, ZeroCount: 1, Sum: sum}
+		want[at] = max(want[at], sum)
+		if err := m.AppendHistogram(ref, series.Histogram{T: at, Int: h}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(0, 1)
+	add(n+1, 1)
+	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+		add(int64(i)+1, float64(i%7))
+		if i%100 == 0 {
+			add(int64(i)+1, float64(i%5))
+		}
+	}
+	chunks, err := m.Chunks(nil, ref, 10, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(chunks) > n/100 {
+		t.Errorf("%d chunks of %d histograms", len(chunks), n)
+	}
+	if chunks, err = chunk.Rewrite(nil, chunks); err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for _, c := range chunks {
+		it, err := c.Iterator(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for it.Next() != chunkenc.ValNone {
+			at, h := it.AtFloatHistogram(nil)
+			if at < 10 || at > n {
+				continue
+			}
+			if got++; h.Sum != want[at] {
+				t.Fatalf("at %d the sum is %v, want %v", at, h.Sum, want[at])
+			}
+		}
+	}
+	if got != n-9 {
+		t.Errorf("%d histograms, want %d", got, n-9)
+	}
+}

@@ -37,6 +37,15 @@ type Histogram struct {
 	Float  *histogram.FloatHistogram
 }
 
+// Size is how many spans, buckets and bounds of buckets the histogram has.
+func (h *Histogram) Size() int {
+	if x := h.Int; x != nil {
+		return len(x.PositiveSpans) + len(x.NegativeSpans) + len(x.PositiveBuckets) + len(x.NegativeBuckets) + len(x.CustomValues)
+	}
+	x := h.Float
+	return len(x.PositiveSpans) + len(x.NegativeSpans) + len(x.PositiveBuckets) + len(x.NegativeBuckets) + len(x.CustomValues)
+}
+
 // Exemplar is an exemplar of one of a batch's series.
 type Exemplar struct {
 	Series int // index in Batch.Series

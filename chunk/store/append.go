@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -34,10 +35,8 @@ type begun struct {
 
 // begin is Append without waiting for the log.
 func (s *Store) begin(ctx context.Context, b *series.Batch) (begun, error) {
-	if s.broken.Load() {
-		if err := s.mend(); err != nil {
-			return begun{}, err
-		}
+	if err := s.mend(); err != nil {
+		return begun{}, fmt.Errorf("append: %w", err)
 	}
 	if err := s.awaitRoom(ctx); err != nil {
 		return begun{}, err
@@ -100,6 +99,7 @@ func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
 	if err := s.resolve(b, w); err != nil {
 		return 0, err
 	}
+	refuseLarge(b)
 	if err := s.logKeys(b, w); err != nil {
 		return 0, err
 	}
@@ -178,6 +178,20 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	}
 	clear(w.keys) // they belong to the caller
 	return nil
+}
+
+// maxHistogram is how many spans, buckets and bounds a histogram may have. A block takes no chunk of more than 16 MiB, be it of one.
+const maxHistogram = 1 << 16
+
+// refuseLarge takes histograms out of a batch that no block takes.
+func refuseLarge(b *series.Batch) {
+	b.Histograms = slices.DeleteFunc(b.Histograms, func(h series.Histogram) bool {
+		if b.Series[h.Series].Bad || h.Size() <= maxHistogram {
+			return false
+		}
+		b.RejectHistogram("histogram_size", fmt.Errorf("the histogram of %s at %d has %d spans and buckets, more than %d", keyText(b.Series[h.Series].Key), h.T, h.Size(), maxHistogram))
+		return true
+	})
 }
 
 // keyText is a key as people write it.

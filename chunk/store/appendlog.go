@@ -26,23 +26,29 @@ func (s *Store) logKeys(b *series.Batch, w *work) error {
 	return err
 }
 
+// keyBytes is about how many bytes of keys go into a record. All keys of a batch that names series by their ids may be more than a record takes.
+const keyBytes = 1 << 20
+
 // logNew writes the keys of those series whose keys the log does not have. The caller holds logMu, and lends rec.
 func (s *Store) logNew(rec []byte, refs []head.Ref) ([]byte, error) {
 	var key []byte
-	for _, ref := range refs {
-		if !s.active.Logged(ref) {
-			key = s.active.registry.AppendKey(key[:0], ref)
-			rec = wal.AppendSeries(rec, uint32(ref), key)
+	for len(refs) > 0 {
+		n := 0
+		for rec = rec[:0]; n < len(refs) && len(rec) < keyBytes; n++ {
+			if !s.active.Logged(refs[n]) {
+				key = s.active.registry.AppendKey(key[:0], refs[n])
+				rec = wal.AppendSeries(rec, uint32(refs[n]), key)
+			}
 		}
-	}
-	if len(rec) == 0 {
-		return rec, nil
-	}
-	if _, err := s.wal.Append(wal.Series, rec); err != nil {
-		return rec, err
-	}
-	for _, ref := range refs {
-		s.active.SetLogged(ref)
+		if len(rec) > 0 {
+			if _, err := s.wal.Append(wal.Series, rec); err != nil {
+				return rec, err
+			}
+		}
+		for _, ref := range refs[:n] {
+			s.active.SetLogged(ref)
+		}
+		refs = refs[n:]
 	}
 	return rec, nil
 }

@@ -188,12 +188,23 @@ func inherit(ctx context.Context, made *block.Block, old []*block.Block) {
 	made.SetDigests(block.SumDigests(ds...))
 }
 
-// erase removes blocks that were taken out of the view. Those that were set aside before are left where they are.
+// erase removes blocks that were taken out of the view.
 func (s *Store) erase(taken []*block.Block) error {
-	var errs []error
 	for _, b := range taken {
 		b.Release()
-		errs = append(errs, block.Remove(s.o.FS, b.Dir()))
+		s.left = append(s.left, b.Dir())
 	}
+	return s.eraseLeft()
+}
+
+// eraseLeft removes blocks that are out of the view from the disk, those too that could not be removed before. While there are any none is made of
+// others: the next start knows by the blocks that were made of one that it is to go. The caller holds compactMu, or is alone.
+func (s *Store) eraseLeft() error {
+	var errs []error
+	s.left = slices.DeleteFunc(s.left, func(dir string) bool {
+		err := block.Remove(s.o.FS, dir)
+		errs = append(errs, err)
+		return err == nil
+	})
 	return errors.Join(errs...)
 }

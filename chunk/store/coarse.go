@@ -67,6 +67,9 @@ func (v *view) oldest() int64 {
 // chunk. One that need wants no data of stands for its samples by its statistics; of the others, and of one that reaches out of
 // what is asked for, everything counts at the time of its last sample.
 func (v *view) buckets(dst []chunk.Chunk, parts []part, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
+	if v.bounds == nil {
+		return dst, nil
+	}
 	var all []chunk.Stats
 	var rows []block.Row
 	for _, p := range parts {

@@ -48,6 +48,9 @@ func (s *Store) CompactAll(ctx context.Context) error {
 func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
+	if err := s.eraseLeft(); err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
 	for {
 		if err := s.beSure(); err != nil {
 			return fmt.Errorf("compact: %w", err)

@@ -66,13 +66,10 @@ func (s *Store) deleteOnce(ctx context.Context, id string, mint, maxt int64, ms 
 		return 0, nil
 	}
 	s.lessExemplars = s.exemplars.delete(mint, maxt, ms) > 0 || s.lessExemplars
-	if err := s.freeze(s.lessExemplars); err != nil {
+	if err := s.flushMemory(ctx, s.lessExemplars); err != nil {
 		return 0, fmt.Errorf("delete: %w", err)
 	}
 	s.lessExemplars = false
-	if err := s.flushFrozen(ctx); err != nil {
-		return 0, fmt.Errorf("delete: %w", err)
-	}
 	for {
 		series, err = s.bury(ctx, id, mint, maxt, ms)
 		if err == nil {
@@ -149,20 +146,6 @@ func (h *hidden) count(b *block.Block, partitions *shard.Set) (int, error) {
 		partitions.Add(p)
 	}
 	return len(h.ords), nil
-}
-
-// freeze freezes the active memtable if there is anything in it, or if its log is to go whatever is in it.
-func (s *Store) freeze(always bool) error {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if s.active.Samples() == 0 && !always {
-		return nil
-	}
-	if err := s.exchange(); err != nil {
-		return err
-	}
-	s.outOfStep() // all nodes may have been asked
-	return nil
 }
 
 // seq is the number of the latest delete.

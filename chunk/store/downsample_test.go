@@ -185,3 +185,32 @@ func (r *reducer) add(v float64) {
 		r.v = v
 	}
 }
+
+// Samples that came late, and that no flush has settled, change nothing of what buckets say.
+func TestBucketsBesideLateSamples(t *testing.T) {
+	a := newAged(t)
+	ctx := context.Background()
+	all := labels.MustNewMatcher(labels.MatchEqual, "__name__", "m")
+	want := chunk.NoStats()
+	for i, ls := range a.keys {
+		// One of a minute that has none, in the middle of what is kept as samples, and one behind all.
+		last := a.samples[i][len(a.samples[i])-1].T
+		xs := []series.Sample{{T: last - 7_200_000 + 1, V: 5}, {T: last + 60_000, V: 6}}
+		b := &series.Batch{Series: []series.Entry{{Key: series.AppendKey(nil, ls), Count: len(xs)}}, Samples: xs}
+		if err := a.Append(ctx, b); err != nil {
+			t.Fatal(err)
+		}
+		one := chunk.NoStats()
+		for _, x := range append(a.samples[i], xs...) {
+			one.Observe(x.T, x.V)
+		}
+		want.AddSeries(one)
+	}
+	got, err := a.Aggregate(ctx, math.MinInt64/2, math.MaxInt64/2, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Samples != want.Samples || got.Min != want.Min || got.Max != want.Max || math.Abs(got.Total()-want.Total()) > 1e-9*want.Total() {
+		t.Errorf("of all samples %+v, want %+v", got, want)
+	}
+}

@@ -46,18 +46,19 @@ func (s *Store) due() bool {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	now := s.o.Now()
+	s.viewMu.Lock()
+	waits := len(s.tables) > 1
+	s.viewMu.Unlock()
+	must := !waits && (s.wal.Size() >= maxLog || s.idleShouldGo(now)) // metadata, exemplars and series without samples, too
 	if s.active.Samples() == 0 {
 		s.active.born.Store(now.UnixNano())
-		return false
+		return must
 	}
 	age := time.Duration(now.UnixNano() - s.active.born.Load())
 	if age < 0 { // the clock was ahead
 		s.active.born.Store(now.UnixNano())
 	}
-	s.viewMu.Lock()
-	waits := len(s.tables) > 1
-	s.viewMu.Unlock()
-	return !waits && (s.active.full(s.o) || s.active.old(s.o, age) || s.wal.Size() >= maxLog || s.idleShouldGo(now))
+	return must || !waits && (s.active.full(s.o) || s.active.old(s.o, age))
 }
 
 // manySeries is how many a registry may have before those that are idle go earlier than memtables are flushed anyway.

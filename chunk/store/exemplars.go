@@ -16,14 +16,18 @@ import (
 	"github.com/minitrue/minitrue/shard"
 )
 
-// exemplars is a ring of the newest ones.
+// exemplars are the newest ones.
 type exemplars struct {
-	mu     sync.Mutex // guards ring, next and newest
-	ring   []oneExemplar
-	next   int
+	mu     sync.Mutex    // guards queue, bytes and newest
+	queue  []oneExemplar // from old to new
+	bytes  int           // of their labels
 	max    int
 	newest map[series.ID]exemplar.Exemplar // the last of each series, to know duplicates
 }
+
+// exemplarBytes is how many bytes of labels there may be, those of the series for each exemplar. All of them are in memory, and go to the log with
+// each flush.
+const exemplarBytes = 64 << 20
 
 type oneExemplar struct {
 	id        series.ID
@@ -31,6 +35,8 @@ type oneExemplar struct {
 	labels    labels.Labels
 	exemplar.Exemplar
 }
+
+func (e *oneExemplar) size() int { return int(e.labels.ByteSize() + e.Labels.ByteSize()) }
 
 func newExemplars(n int) *exemplars {
 	return &exemplars{max: n, newest: map[series.ID]exemplar.Exemplar{}}
@@ -48,43 +54,50 @@ func (x *exemplars) add(r *head.Registry, ref head.Ref, e exemplar.Exemplar) {
 	}
 	var b labels.ScratchBuilder
 	one := oneExemplar{id, r.Partition(ref), r.Labels(ref, &b), e}
-	x.newest[id] = e
-	if len(x.ring) < x.max {
-		x.ring = append(x.ring, one)
-		return
+	x.queue = append(x.queue, one)
+	x.bytes += one.size()
+	for len(x.queue) > x.max || x.bytes > exemplarBytes && len(x.queue) > 1 {
+		x.drop()
 	}
-	if old := x.ring[x.next]; x.newest[old.id].Equals(old.Exemplar) {
+	x.newest[id] = e
+}
+
+// drop drops the oldest one.
+func (x *exemplars) drop() {
+	old := &x.queue[0]
+	if x.newest[old.id].Equals(old.Exemplar) {
 		delete(x.newest, old.id)
 	}
-	x.newest[id] = e
-	x.ring[x.next] = one
-	x.next = (x.next + 1) % x.max
+	x.bytes -= old.size()
+	*old = oneExemplar{}
+	x.queue = x.queue[1:]
 }
 
 // delete removes the exemplars in [mint, maxt] of the series that the matchers select, and returns how many.
 func (x *exemplars) delete(mint, maxt int64, ms []*labels.Matcher) int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	kept := slices.DeleteFunc(append(slices.Clone(x.ring[x.next:]), x.ring[:x.next]...), func(e oneExemplar) bool {
+	before := len(x.queue)
+	x.queue = slices.DeleteFunc(x.queue, func(e oneExemplar) bool {
 		return mint <= e.Ts && e.Ts <= maxt && selects(ms, e.labels)
 	})
-	n := len(x.ring) - len(kept)
-	if n == 0 {
+	if len(x.queue) == before {
 		return 0
 	}
-	x.ring, x.next = kept, 0
 	clear(x.newest)
-	for _, e := range kept {
+	x.bytes = 0
+	for _, e := range x.queue {
 		x.newest[e.id] = e.Exemplar
+		x.bytes += e.size()
 	}
-	return n
+	return before - len(x.queue)
 }
 
 // all returns the exemplars from old to new.
 func (x *exemplars) all() []oneExemplar {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return append(slices.Clone(x.ring[x.next:]), x.ring[:x.next]...)
+	return slices.Clone(x.queue)
 }
 
 // carry writes what lives longer than a memtable to the log again, so that the part

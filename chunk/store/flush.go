@@ -14,49 +14,7 @@ import (
 	"github.com/minitrue/minitrue/chunk/block"
 	"github.com/minitrue/minitrue/chunk/duty"
 	"github.com/minitrue/minitrue/chunk/head"
-	"github.com/minitrue/minitrue/chunk/series"
 )
-
-// exchange begins a new memtable and a new log segment, and a new registry when many series are idle: those that
-// are not register again as their samples come. The caller holds gate for writing.
-func (s *Store) exchange() error {
-	end, err := s.wal.Rotate()
-	if err != nil {
-		s.broken.Store(true)
-		return fmt.Errorf("%w: %w", series.ErrUnavailable, err)
-	}
-	old := s.active
-	old.end = end
-	if old.crowded() {
-		s.active = newTable(s.newRegistry(), s.o.Now())
-		s.ledger.reset()
-	} else {
-		s.active = newTable(old.registry.Retain(), s.o.Now())
-	}
-	s.active.failures = s.wal.Failures()
-	s.viewMu.Lock()
-	s.tables = slices.Insert(s.tables, 0, s.active)
-	s.room.Broadcast()
-	s.viewMu.Unlock()
-	return nil
-}
-
-// mend makes the store writable again after the log failed, if the disk allows it. The
-// new memtable does not rely on anything that the log may have lost.
-func (s *Store) mend() error {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	if !s.broken.Load() {
-		return nil
-	}
-	if err := s.exchange(); err != nil {
-		return fmt.Errorf("append: %w", err)
-	}
-	s.broken.Store(false)
-	s.o.Logger.Info("the log can be written again")
-	signal(s.full)
-	return nil
-}
 
 // runFlush freezes the active memtable when its time has come, and flushes frozen ones.
 func (s *Store) runFlush(ctx context.Context) error {
@@ -93,10 +51,26 @@ func (s *Store) stick(stuck bool) {
 
 // Flush writes everything in memory to blocks.
 func (s *Store) Flush(ctx context.Context) error {
-	if err := s.freeze(false); err != nil {
+	defer s.lockFlush()()
+	return s.flushMemory(ctx, false)
+}
+
+// flushMemory freezes the active memtable, as freeze does, and flushes it for one who holds flushMu. Where that fails again and again, those that
+// wait go first.
+func (s *Store) flushMemory(ctx context.Context, always bool) error {
+	if s.waiting() >= mostWaiting {
+		if err := s.flushFrozen(ctx); err != nil {
+			return err
+		}
+	}
+	err := s.mend()
+	if err == nil {
+		err = s.freeze(always)
+	}
+	if err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}
-	return s.flushAll(ctx)
+	return s.flushFrozen(ctx)
 }
 
 // flushAll flushes the frozen memtables, oldest first, for one who waits for it.
@@ -168,7 +142,9 @@ func (s *Store) dropLog(rest func()) error {
 	err := s.carry()
 	s.gate.RUnlock()
 	if err == nil {
-		err = s.wal.SyncAll() // whatever the log's interval: what was carried goes with the old segments
+		if err = s.wal.SyncAll(); err != nil { // whatever the log's interval: what was carried goes with the old segments
+			s.broken.Store(true)
+		}
 	}
 	if err == nil {
 		err = s.wal.Drop(s.undropped, rest)
@@ -180,8 +156,8 @@ func (s *Store) dropLog(rest func()) error {
 	return nil
 }
 
-// span is a range of times, the end exclusive, both at bounds of windows.
-type span struct{ start, end int64 }
+// span is a range of windows, both ends inclusive.
+type span struct{ first, last int64 }
 
 // recentWindows is how many of the last windows of a memtable become blocks of their
 // own; what is older goes into at most oldBlocks, each of an aligned range of 1, 4, 16 … windows, as they are merged: a
@@ -203,18 +179,18 @@ func ranges(t *head.Memtable) (out []span) {
 	for step := int64(1); ; step *= 4 {
 		out = out[:0]
 		for _, w := range old {
-			if len(out) > 0 && w*chunk.Span < out[len(out)-1].end {
+			if len(out) > 0 && w <= out[len(out)-1].last {
 				continue
 			}
 			first := w - (w%step+step)%step
-			out = append(out, span{max(first, old[0]) * chunk.Span, min(first+step, recent) * chunk.Span})
+			out = append(out, span{max(first, old[0]), min(first+step, recent) - 1})
 		}
 		if len(out) <= oldBlocks {
 			break
 		}
 	}
 	for _, w := range windows[n:] {
-		out = append(out, span{w * chunk.Span, (w + 1) * chunk.Span})
+		out = append(out, span{w, w})
 	}
 	return out
 }
@@ -231,7 +207,9 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 	}()
 	var sb labels.ScratchBuilder
 	var found, chunks []chunk.Chunk
-	cut := chunk.Rewriter{Window: r.end - r.start}
+	mint, _ := chunk.WindowBounds(r.first)
+	_, maxt := chunk.WindowBounds(r.last)
+	cut := chunk.Rewriter{Window: (r.last - r.first + 1) * chunk.Span}
 	for i, ref := range t.registry.Sorted(rest) {
 		if i%8 == 0 {
 			if ctx.Err() != nil {
@@ -239,7 +217,7 @@ func (s *Store) writeBlock(ctx context.Context, t *table, r span, origin block.O
 			}
 			rest()
 		}
-		if found, err = t.Chunks(found[:0], ref, r.start, r.end-1); err != nil {
+		if found, err = t.Chunks(found[:0], ref, mint, maxt); err != nil {
 			return nil, err
 		}
 		if len(found) == 0 {

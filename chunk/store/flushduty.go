@@ -1,11 +1,19 @@
 package store
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // flushInTime flushes them so that it is over long before memory is full again.
 func (s *Store) flushInTime(ctx context.Context) error {
 	s.flushMu.Lock()
 	defer s.flushMu.Unlock()
+	if s.waiting() == 0 && s.undropped > 0 { // what is carried over needs a log
+		if err := s.mend(); err != nil {
+			return fmt.Errorf("flush: %w", err)
+		}
+	}
 	return s.flushFrozen(ctx)
 }
 

@@ -90,3 +90,24 @@ func TestLateDataAndABackfill(t *testing.T) {
 	}
 	compareSamples(t, w.expect(0, math.MaxInt64, all), w.samples(0, math.MaxInt64, all))
 }
+
+// Samples at the ends of time are flushed as all others are.
+func TestEndsOfTimeAreFlushed(t *testing.T) {
+	s := open(t, t.TempDir(), Options{})
+	defer s.Close()
+	for _, at := range []int64{math.MinInt64, 0, math.MaxInt64} {
+		if err := s.Append(t.Context(), one("m", series.Sample{T: at, V: 1})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CompactAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Aggregate(t.Context(), math.MinInt64, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "__name__", "m"))
+	if err != nil || got.Count() != 3 {
+		t.Errorf("%d samples, want 3: %v", got.Count(), err)
+	}
+}

@@ -8,23 +8,31 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
-// metadata holds what is known of metric families, the newest of each. A family beyond the limit is
+// metadata holds what is known of metric families, the newest of each. What is beyond the limits is
 // left out.
 type metadata struct {
-	mu    sync.Mutex // guards byFam
+	mu    sync.Mutex // guards byFam and bytes
 	byFam map[string]series.Metadata
+	bytes int // of their texts
 	max   int
 }
+
+// metadataBytes is how many bytes of metadata there may be. All of it is in memory, and goes to the log with each flush.
+const metadataBytes = 64 << 20
 
 func newMetadata(n int) *metadata { return &metadata{byFam: map[string]series.Metadata{}, max: n} }
 
 func (d *metadata) set(m series.Metadata) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.byFam[m.Family]; ok || len(d.byFam) < d.max {
+	old, ok := d.byFam[m.Family]
+	if more := textOf(m) - textOf(old); (ok || len(d.byFam) < d.max) && d.bytes+more <= metadataBytes {
 		d.byFam[m.Family] = m
+		d.bytes += more
 	}
 }
+
+func textOf(m series.Metadata) int { return len(m.Family) + len(m.Type) + len(m.Unit) + len(m.Help) }
 
 func (d *metadata) all() []series.Metadata {
 	d.mu.Lock()

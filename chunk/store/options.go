@@ -30,8 +30,8 @@ type Options struct {
 	MaxSeries     int    // how many active series there may be before new ones are refused; 0 means any number
 	DeviceLabel   string // the label that makes a shard key; "" means device_id
 	Node          string // its name in the cluster: replicas of different names flush at different moments; "" means that there are none
-	Exemplars     int    // how many are kept; 0 means 100,000, less than 0 none
-	Metadata      int    // how many metric families are described; 0 means 100,000
+	Exemplars     int    // how many are kept, of at most 64 MiB of labels; 0 means 100,000, less than 0 none
+	Metadata      int    // how many metric families are described, in at most 64 MiB; 0 means 100,000
 
 	Now        func() time.Time      // nil means time.Now
 	Logger     *slog.Logger          // nil means none

@@ -164,6 +164,20 @@ func (v *view) chunks(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, 
 }
 
 func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
+	from := len(dst)
+	dst, err := v.samples(dst, buf, h, mint, maxt, need)
+	if err == nil {
+		dst, err = v.buckets(dst, h.parts, mint, maxt, need)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sortByTime(dst[from:])
+	return dst, nil
+}
+
+// samples is read without buckets, in no order.
+func (v *view) samples(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
 	var err error
 	from := len(dst)
 	var few [4]block.Row
@@ -200,14 +214,8 @@ func (v *view) read(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, ne
 		}
 	}
 	if v.bounds != nil {
-		if dst, err = v.samplesAfter(dst, from); err != nil {
-			return nil, err
-		}
-		if dst, err = v.buckets(dst, h.parts, mint, maxt, need); err != nil {
-			return nil, err
-		}
+		return v.samplesAfter(dst, from)
 	}
-	sortByTime(dst[from:])
 	return dst, nil
 }
 

@@ -78,12 +78,24 @@ func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64
 	if err != nil || areDisjoint(dst[from:]) {
 		return dst, err
 	}
-	// Merged samples are in no statistics. This is rare: late data that no flush or merge has settled yet.
-	all, err := v.chunks(nil, buf, h, mint, maxt, nil)
-	if err != nil {
-		return dst[:from], err
+	if dst, err = v.settled(dst[:from], buf, h, mint, maxt, need); err != nil {
+		v.store.met(err)
+		return nil, err
 	}
-	if dst, err = chunk.Rewrite(dst[:from], all); err != nil {
+	sortByTime(dst[from:])
+	return dst, nil
+}
+
+// settled appends the chunks of a series to dst, those of samples merged. Merged samples are in no statistics, so that all are read. This is
+// rare: late data that no flush or merge has settled yet. Buckets are not merged: they are numbers only.
+func (v *view) settled(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64, need chunk.Need) ([]chunk.Chunk, error) {
+	from := len(dst)
+	all, err := v.samples(nil, buf, h, mint, maxt, nil)
+	if err != nil {
+		return nil, err
+	}
+	sortByTime(all)
+	if dst, err = chunk.Rewrite(dst, all); err != nil {
 		return nil, err
 	}
 	for i := range dst[from:] {
@@ -95,7 +107,7 @@ func (v *view) disjoint(dst []chunk.Chunk, buf *[]byte, h *hit, mint, maxt int64
 			c.Times, c.Data = nil, nil
 		}
 	}
-	return dst, nil
+	return v.buckets(dst, h.parts, mint, maxt, need)
 }
 
 func isFloat(c *chunk.Chunk) bool {

@@ -64,10 +64,11 @@ type Store struct {
 	unsure    bool                       // the tombstones on disk may be others than tombs
 	damageMu  sync.Mutex                 // one at a time sees to a damaged block; after compactMu, before tombMu; guards aside
 	aside     map[string]bool            // folders of blocks that were set aside while they were open
-	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards empty, emptyFor and foreign
+	compactMu sync.Mutex                 // one at a time who compacts or deletes; guards what follows
 	empty     map[int64][]block.Coverage // by resolution: days that turned out to have no samples
 	emptyFor  *shard.Set                 // what was owned then
 	foreign   *foreign                   // nil: nothing is known
+	left      []string                   // folders of blocks that are out of the view and could not be removed
 }
 
 // Open locks and opens a data folder, and replays its log. It returns when the

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -138,6 +139,58 @@ func TestInterruptedShrink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Who verifies the log while segments are given back takes none of them for damaged.
+func TestVerifyDuringDrop(t *testing.T) {
+	dir := t.TempDir()
+	w, err := Open(dir, Options{SegmentSize: 5 * dropStep / 2}, func(uint64, Type, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := make([]byte, dropStep/4)
+	for range 30 {
+		p, err := w.Append(Samples, rec)
+		if err == nil {
+			err = w.Sync(p)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := w.Rotate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, verified, dropped := make(chan bool), make(chan bool), make(chan error)
+	second := filepath.Join(dir, segmentName(2))
+	whole, err := os.Stat(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := false
+	drop := func() {
+		dropped <- w.Drop(n, func() {
+			if st, err := os.Stat(second); !waits && err == nil && st.Size() < whole.Size() {
+				waits = true
+				cut <- true
+				<-verified
+			}
+		})
+	}
+	begun := false
+	err = Verify(dir, func(uint64, Type, []byte) error {
+		if !begun {
+			begun = true
+			go drop()
+			<-cut
+		}
+		return nil
+	}, func(err error) { t.Error(err) })
+	verified <- true
+	if err := errors.Join(err, <-dropped, w.Close()); err != nil {
 		t.Error(err)
 	}
 }
