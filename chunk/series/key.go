@@ -171,6 +171,14 @@ func EachLabel(key []byte, f func(name, value string)) error {
 	return nil
 }
 
+// KeyText is a key as people write it.
+func KeyText(key []byte) string {
+	var b labels.ScratchBuilder
+	_ = EachLabel(key, func(name, value string) { b.Add(name, value) })
+	b.Sort()
+	return b.Labels().String()
+}
+
 // CheckKey checks a label set that came from outside, and reports whether it is
 // canonical: made as AppendKey makes it. If it is good but not canonical, the
 // series is that of AppendKey of the labels that EachLabel finds. The error is a [*LabelError].

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-
-	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/head"
 	"github.com/minitrue/minitrue/chunk/series"
@@ -99,7 +96,7 @@ func (s *Store) put(b *series.Batch, w *work) (wal.Position, error) {
 	if err := s.resolve(b, w); err != nil {
 		return 0, err
 	}
-	refuseLarge(b)
+	b.RejectLarge()
 	if err := s.logKeys(b, w); err != nil {
 		return 0, err
 	}
@@ -173,33 +170,11 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	for j, i := range w.newAt {
 		if w.refs[i] = w.newRefs[j]; w.refs[i] == 0 {
 			s.refused.Store(true)
-			b.Reject(i, "max_series", fmt.Errorf("%s is new, and the node has %d active series, as many as it may: see --max-series", keyText(b.Series[i].Key), s.o.MaxSeries))
+			b.Reject(i, "max_series", fmt.Errorf("%s is new, and the node has %d active series, as many as it may: see --max-series", series.KeyText(b.Series[i].Key), s.o.MaxSeries))
 		}
 	}
 	clear(w.keys) // they belong to the caller
 	return nil
-}
-
-// maxHistogram is how many spans, buckets and bounds a histogram may have. A block takes no chunk of more than 16 MiB, be it of one.
-const maxHistogram = 1 << 16
-
-// refuseLarge takes histograms out of a batch that no block takes.
-func refuseLarge(b *series.Batch) {
-	b.Histograms = slices.DeleteFunc(b.Histograms, func(h series.Histogram) bool {
-		if b.Series[h.Series].Bad || h.Size() <= maxHistogram {
-			return false
-		}
-		b.RejectHistogram("histogram_size", fmt.Errorf("the histogram of %s at %d has %d spans and buckets, more than %d", keyText(b.Series[h.Series].Key), h.T, h.Size(), maxHistogram))
-		return true
-	})
-}
-
-// keyText is a key as people write it.
-func keyText(key []byte) string {
-	var b labels.ScratchBuilder
-	_ = series.EachLabel(key, func(name, value string) { b.Add(name, value) })
-	b.Sort()
-	return b.Labels().String()
 }
 
 func (s *Store) reject(b *series.Batch, i int, err error) {

@@ -62,6 +62,7 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 		}
 	}
 	m.appends++
+	b.RejectLarge() // as a store does
 	for i := range named {
 		e := &named[i]
 		if e.Bad {

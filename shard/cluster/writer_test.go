@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/minitrue/minitrue/chunk/series"
@@ -251,6 +252,28 @@ func TestLargeBatch(t *testing.T) {
 			if got := node.memory.tally[string(e.Key)]; got != want {
 				t.Errorf("node %d has %d samples of series %d, want %d", i, got, s, want)
 			}
+		}
+	}
+}
+
+// A histogram that no node stores, since no block takes it, is not acknowledged as if one did; the others of the batch are stored.
+func TestLargeHistogramIsRejected(t *testing.T) {
+	w := newWriteWorld(t, 3, 3, WriterOptions{Consistency: All})
+	b := simple(2)
+	for at, buckets := range []int{70_000, 3} {
+		h := &histogram.FloatHistogram{PositiveSpans: []histogram.Span{{Length: uint32(buckets)}}, PositiveBuckets: make([]float64, buckets)}
+		b.Histograms = append(b.Histograms, series.Histogram{Series: 1, T: int64(at), Float: h})
+	}
+	if err := w.writer.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	w.settle()
+	if b.Rejected.Histograms != 1 || b.Rejected.Reasons["histogram_size"] != 1 {
+		t.Errorf("rejected %+v", b.Rejected)
+	}
+	for i, n := range w.nodes {
+		if got := n.memory.count(); got != 3 {
+			t.Errorf("node %d has %d samples, want 3", i, got)
 		}
 	}
 }
