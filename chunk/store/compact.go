@@ -48,9 +48,6 @@ func (s *Store) CompactAll(ctx context.Context) error {
 func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
-	if err := s.eraseLeft(); err != nil {
-		return fmt.Errorf("compact: %w", err)
-	}
 	for {
 		if err := s.beSure(); err != nil {
 			return fmt.Errorf("compact: %w", err)
@@ -58,6 +55,9 @@ func (s *Store) settle(ctx context.Context, o compact.Options, duty float64) err
 		now := s.o.Now().UnixMilli()
 		if err := s.retain(now); err != nil {
 			return fmt.Errorf("retention: %w", err)
+		}
+		if err := s.eraseLeft(); err != nil {
+			return fmt.Errorf("compact: %w", err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err

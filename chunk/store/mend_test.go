@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -103,5 +104,45 @@ func TestLogThatFailsInAFlushIsMended(t *testing.T) {
 		if n := len(segments(t, s.dir)); n != 1 {
 			t.Errorf("%s: %d segments of the log are there", name, n)
 		}
+	}
+}
+
+// immovable is a disk on which some folders cannot be renamed, as long as it is told so.
+type immovable struct {
+	disk.FS
+	end string // of their new names; "" for none
+}
+
+func (d *immovable) Rename(from, to string) error {
+	if d.end != "" && strings.HasSuffix(to, d.end) {
+		return errDisk
+	}
+	return d.FS.Rename(from, to)
+}
+
+// A block that cannot be removed does not keep those on the disk that retention allows no longer.
+func TestRetentionBesideABlockThatStays(t *testing.T) {
+	now := time.UnixMilli(epoch)
+	fs := &immovable{FS: disk.OS}
+	s := open(t, t.TempDir(), Options{FS: fs, Retention: 48 * time.Hour, Now: func() time.Time { return now }})
+	defer s.Close()
+	for day := range 10 {
+		now = time.UnixMilli(epoch).Add(time.Duration(day) * 24 * time.Hour)
+		if err := errors.Join(s.Append(t.Context(), one("m", series.Sample{T: now.UnixMilli(), V: 1})), s.Flush(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if day == 0 {
+			fs.end = s.metas()[0].ULID.String() + ".del"
+		}
+		if err := s.Compact(t.Context()); (err != nil) != (day > 2) || err != nil && !errors.Is(err, errDisk) {
+			t.Fatalf("day %d: error %v", day, err)
+		}
+	}
+	if n := len(s.metas()); n > 3 {
+		t.Errorf("%d blocks of a day each are left, and the retention is two days", n)
+	}
+	fs.end = ""
+	if err := s.Compact(t.Context()); err != nil || len(s.left) > 0 {
+		t.Errorf("when it can be removed: %v, left %q", err, s.left)
 	}
 }
