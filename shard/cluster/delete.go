@@ -270,27 +270,29 @@ func (d *Deleter) Run(ctx context.Context) error {
 
 const forgetEvery = int64(time.Hour / time.Millisecond)
 
-// forget takes back what is too old. When there are no records of it anywhere any more, the store need not know that it was done.
+// forget takes back what is too old. When there are no records of it anywhere any more, the store need not know that it was done: as long as there is one
+// here, it would do it again, to what was written since.
 func (d *Deleter) forget() {
-	if now := d.o.Now().UnixMilli(); now-d.forgot >= forgetEvery {
-		if err := d.store.ForgetDeletes(now - 2*d.o.Keep.Milliseconds()); err != nil {
-			d.o.Logger.Warn("the store does not forget old deletes", "err", err)
-		}
-		d.forgot = now
-	}
-	before := d.o.Now().Add(-d.o.Keep).UnixMilli()
+	now := d.o.Now().UnixMilli()
 	old := map[string][]byte{}
 	d.mu.Lock()
 	for key, x := range d.applied {
-		if x.Time < before {
+		if x.Time < now-d.o.Keep.Milliseconds() {
 			old[key] = nil
 		}
 	}
 	d.mu.Unlock()
-	if len(old) == 0 {
+	if len(old) > 0 {
+		if err := d.records.Put(old); err != nil {
+			d.o.Logger.Warn("old deletes could not be forgotten", "err", err)
+			return
+		}
+	}
+	if now-d.forgot < forgetEvery || !d.caughtUp.Load() {
 		return
 	}
-	if err := d.records.Put(old); err != nil {
-		d.o.Logger.Warn("old deletes could not be forgotten", "err", err)
+	if err := d.store.ForgetDeletes(now - 2*d.o.Keep.Milliseconds()); err != nil {
+		d.o.Logger.Warn("the store does not forget old deletes", "err", err)
 	}
+	d.forgot = now
 }

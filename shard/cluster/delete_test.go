@@ -202,3 +202,23 @@ func TestStoreForgetsDeletes(t *testing.T) {
 		}
 	}
 }
+
+// fullBook are records that cannot be written.
+type fullBook struct{ book }
+
+func (b *fullBook) Put(map[string][]byte) error { return errDisk }
+
+// A node that was away for very long has the record of a delete that it did before. The store does not forget that as long as the record cannot be taken
+// back: when the node begins anew it would do it again.
+func TestStoreRemembersDeletesOfRecords(t *testing.T) {
+	now := time.Now()
+	s := &slate{deleted: make(chan struct{}, 10)}
+	records := &fullBook{book{view: &shard.View{}, records: map[string][]byte{"delete/1": deleteOfM(now.UnixMilli())}}}
+	d := NewDeleter(s, records, nil, DeleterOptions{Now: func() time.Time { return now.Add(100 * 24 * time.Hour) }})
+	if err := d.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d.forget(); s.forgot > now.UnixMilli() {
+		t.Error("the store forgets a delete whose record is still there")
+	}
+}
