@@ -88,7 +88,7 @@ func TestSecondRequestHasTheTimeOfTheFirst(t *testing.T) {
 
 // A node that is alone when a write comes, and has others when its disk has stored that, gives it to them too.
 func TestSlowDiskAndFirstOthers(t *testing.T) {
-	w := newWriteWorld(t, 2, 2, WriterOptions{PeerTimeout: 50 * time.Millisecond})
+	w := newWriteWorld(t, 2, 2, WriterOptions{PeerTimeout: 500 * time.Millisecond}) // also on a busy machine
 	both := []shard.State{shard.Active, shard.Active}
 	w.ring(t, 2, both[:1], nil)
 	w.nodes[0].memory.fail = sync.OnceValue(func() error {
