@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -160,7 +161,7 @@ func (x *csvReader) row(rec []string) error {
 		if err != nil {
 			return err
 		}
-		x.key = append(x.key[:0], byte(i))
+		x.key = append(binary.AppendUvarint(x.key[:0], uint64(i)), 0xff)
 		for _, c := range append([]column{{at: x.metric}, {at: x.labels}}, x.each...) {
 			if c.at >= 0 {
 				x.key = append(append(x.key, rec[c.at]...), 0xff)
