@@ -55,8 +55,9 @@ func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
 	return dir, nil
 }
 
-// link links the blocks into a new folder, and writes the tombstones there: their file may have been damaged since it was read. Nobody
-// compacts meanwhile or sets a block aside, so that no block goes away, and none deletes, so that blocks and tombstones belong together.
+// link links the blocks into a new folder, and writes the tombstones and what lies in no block there: their files may have been damaged
+// since they were read. Nobody compacts meanwhile or sets a block aside, so that no block goes away, and none deletes, so that blocks and
+// tombstones belong together.
 func (s *Store) link(ctx context.Context, to string) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
@@ -84,7 +85,10 @@ func (s *Store) link(ctx context.Context, to string) error {
 			return err
 		}
 	}
-	return s.o.FS.SyncDir(blocks)
+	if err := s.writeRest(to); err != nil {
+		return err
+	}
+	return errors.Join(s.o.FS.SyncDir(blocks), s.o.FS.SyncDir(to))
 }
 
 func linkFiles(fs disk.FS, from, to string) error {
