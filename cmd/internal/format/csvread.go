@@ -231,7 +231,7 @@ func parseTime(s, format string) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("time %.60q: want one such as 2026-01-02T15:04:05.678Z", s)
 		}
-		return t.UnixMilli(), nil
+		return t.Round(time.Millisecond).UnixMilli(), nil
 	}
 	return 0, fmt.Errorf("time format %q: it is s, ms, us, ns or rfc3339", format)
 }
