@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/oklog/ulid/v2"
@@ -92,6 +94,15 @@ func encodeMeta(m Meta) ([]byte, error) {
 	i := bytes.LastIndex(b, []byte(unsigned))
 	copy(b[i:], hex32(crc32.Checksum(b, castagnoli)))
 	return b, nil
+}
+
+// ReadMeta reads what the block in a folder says of itself, whatever became of the rest of it.
+func ReadMeta(dir string) (Meta, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, MetaFile))
+	if err != nil {
+		return Meta{}, err
+	}
+	return decodeMeta(raw)
 }
 
 func decodeMeta(b []byte) (Meta, error) {

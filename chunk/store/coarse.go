@@ -16,7 +16,8 @@ import (
 type bounds struct{ after, until int64 }
 
 // coarsen makes the view answer for times before its oldest samples from buckets that are no longer than a resolution
-// (ms) which the reader allows. Where there are samples they are what is read, however old.
+// (ms) which the reader allows. Samples that came later than they are kept are not what it is about: around them the others are gone. They
+// are read from the buckets, once they are in there.
 func (v *view) coarsen(allowed int64) {
 	byStep := map[int64][]*block.Block{}
 	for _, b := range v.coarse {
@@ -25,11 +26,16 @@ func (v *view) coarsen(allowed int64) {
 		}
 	}
 	oldest, finer := v.oldest(), []*block.Block(nil)
+	kept := v.keptSince(0)
 	for _, step := range slices.Sorted(maps.Keys(byStep)) {
-		first := int64(math.MaxInt64)
+		first, made := int64(math.MaxInt64), int64(math.MinInt64)
 		for _, b := range byStep[step] {
 			first = min(first, b.Meta().MinTime)
+			for _, c := range b.Meta().Covers {
+				made = max(made, c.End)
+			}
 		}
+		oldest = max(oldest, min(kept, made))
 		if first >= oldest {
 			continue
 		}
@@ -45,8 +51,29 @@ func (v *view) coarsen(allowed int64) {
 			v.bounds[b] = bounds{math.MinInt64, until}
 		}
 		v.blocks = append(v.blocks, byStep[step]...)
-		oldest, finer = first, byStep[step]
+		oldest, finer, kept = first, byStep[step], v.keptSince(step)
 	}
+}
+
+// keptSince is the time since which retention keeps all that there is of a resolution (ms); what is older may be gone in part.
+func (v *view) keptSince(step int64) int64 {
+	for _, r := range v.store.resolutions() {
+		if r.Step.Milliseconds() != step || r.Retention == 0 {
+			continue
+		}
+		newest := int64(math.MinInt64)
+		for _, b := range slices.Concat(v.blocks, v.coarse) {
+			newest = max(newest, b.Meta().MaxTime)
+		}
+		for _, t := range v.tables {
+			_, hi := t.Bounds()
+			newest = max(newest, hi)
+		}
+		if newest > math.MinInt64+r.Retention.Milliseconds() {
+			return min(newest, v.store.o.Now().UnixMilli()) - r.Retention.Milliseconds()
+		}
+	}
+	return math.MinInt64
 }
 
 // oldest is the time of the oldest sample, and a time beyond all if there is none.

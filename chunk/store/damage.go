@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,6 +78,29 @@ func (s *Store) quarantine(id ulid.ULID, why error) error {
 	s.o.Logger.Error("a damaged block was set aside: its samples are missing from answers",
 		"block", id, "path", to, "file", file, "offset", offset, "err", why)
 	return errors.Join(s.o.FS.SyncDir(s.blocksDir()), s.o.FS.SyncDir(dir))
+}
+
+// lyingAside are the blocks that were set aside and may be put back. One that does not say what it holds may hold anything.
+func (s *Store) lyingAside() ([]block.Meta, error) {
+	dir := filepath.Join(s.dir, quarantineDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var metas []block.Meta
+	for _, e := range entries {
+		m, err := block.ReadMeta(filepath.Join(dir, e.Name()))
+		if err != nil {
+			m = block.Meta{MinTime: math.MinInt64, MaxTime: math.MaxInt64}
+		}
+		metas = append(metas, m)
+	}
+	return metas, nil
+}
+
+// mayHide reports whether a tombstone may hide something of one of some blocks.
+func (t *tombstone) mayHide(metas []block.Meta) bool {
+	return slices.ContainsFunc(metas, func(m block.Meta) bool { return m.Seq < t.Seq && t.MinTime <= m.MaxTime && t.MaxTime >= m.MinTime })
 }
 
 func exists(path string) bool {

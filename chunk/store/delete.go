@@ -85,7 +85,7 @@ func (s *Store) deleteOnce(ctx context.Context, id string, mint, maxt int64, ms 
 	return series, nil
 }
 
-// bury makes a tombstone, unless nothing lies under it, and notes the id if there is one.
+// bury makes a tombstone, unless nothing lies under it, nor would of a block that was set aside, and notes the id if there is one.
 func (s *Store) bury(ctx context.Context, id string, mint, maxt int64, ms []*labels.Matcher) (series int, err error) {
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
@@ -116,13 +116,17 @@ func (s *Store) bury(ctx context.Context, id string, mint, maxt int64, ms []*lab
 			masks[b] = append(slices.Clip(masks[b]), more...)
 		}
 	}
-	next := s.tombs
-	if series > 0 {
+	aside, err := s.lyingAside()
+	if err != nil {
+		return 0, err
+	}
+	next, hides := s.tombs, series > 0 || t.mayHide(aside)
+	if hides {
 		next.Seq, next.Tombstones = t.Seq, append(slices.Clip(next.Tombstones), t)
 	}
 	if id != "" {
 		next.Applied = append(slices.Clip(next.Applied), applied{id, s.o.Now().UnixMilli()})
-	} else if series == 0 {
+	} else if !hides {
 		return 0, nil
 	}
 	if err := s.setTombs(next, masks); err != nil {
@@ -178,7 +182,7 @@ func (s *Store) loadTombstones() error {
 	return nil
 }
 
-// forgetTombstones drops tombstones that hide nothing any more.
+// forgetTombstones drops tombstones that hide nothing any more, nor would of a block that was set aside and is put back.
 func (s *Store) forgetTombstones() error {
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
@@ -190,8 +194,12 @@ func (s *Store) forgetTombstones() error {
 		}
 	}
 	s.viewMu.Unlock()
+	aside, err := s.lyingAside()
+	if err != nil {
+		return fmt.Errorf("forget deletes: %w", err)
+	}
 	next := s.tombs
-	next.Tombstones = slices.DeleteFunc(slices.Clone(next.Tombstones), func(t tombstone) bool { return !needed[t.Seq] })
+	next.Tombstones = slices.DeleteFunc(slices.Clone(next.Tombstones), func(t tombstone) bool { return !needed[t.Seq] && !t.mayHide(aside) })
 	if len(next.Tombstones) == len(s.tombs.Tombstones) {
 		return nil
 	}

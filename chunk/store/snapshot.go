@@ -11,20 +11,25 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/minitrue/minitrue/chunk/disk"
 )
 
 // SnapshotsDir is the folder of a data folder in which its snapshots lie.
 const SnapshotsDir = "snapshots"
 
+// halfMade ends the name of the folder of a snapshot that is being made.
+const halfMade = ".tmp"
+
 var snapshotName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
 // Snapshot makes a data folder of everything that was appended before it, below the store's own under a name, and returns its path.
 // Blocks never change, so that hard links do, which take no room; where there are none, copies. It is there whole
-// or, after an error or a crash, not at all. Appends and queries go on meanwhile.
+// or, after an error or a crash, not at all. Appends and queries go on meanwhile. Of two of one name at a time one fails.
 func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
-	if !snapshotName.MatchString(name) {
-		return "", fmt.Errorf("snapshot: the name %q is not letters, digits, dots, dashes and underscores", name)
+	if !snapshotName.MatchString(name) || strings.HasSuffix(name, halfMade) {
+		return "", fmt.Errorf("snapshot: the name %q is not letters, digits, dots, dashes and underscores, without %s at its end", name, halfMade)
 	}
 	root := filepath.Join(s.dir, SnapshotsDir)
 	dir := filepath.Join(root, name)
@@ -34,18 +39,25 @@ func (s *Store) Snapshot(ctx context.Context, name string) (string, error) {
 	if err := s.Flush(ctx); err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
-	tmp := dir + ".tmp"
-	if err := s.link(ctx, tmp); err != nil {
+	tmp := dir + "." + ulid.Make().String() + halfMade // its own: another of this name would be renamed half made
+	err := s.link(ctx, tmp)
+	if err == nil {
+		if err = s.o.FS.Rename(tmp, dir); err != nil && exists(dir) {
+			err = fmt.Errorf("%s: %w", dir, os.ErrExist)
+		}
+	}
+	if err != nil {
 		return "", errors.Join(fmt.Errorf("snapshot: %w", err), disk.RemoveAll(s.o.FS, tmp))
 	}
-	if err := errors.Join(s.o.FS.Rename(tmp, dir), s.o.FS.SyncDir(root)); err != nil {
+	if err := s.o.FS.SyncDir(root); err != nil {
 		return "", fmt.Errorf("snapshot: %w", err)
 	}
 	return dir, nil
 }
 
-// link links the blocks into a new folder, and writes the tombstones there: their file may have been damaged since it was read. Nobody
-// compacts meanwhile or sets a block aside, so that no block goes away, and none deletes, so that blocks and tombstones belong together.
+// link links the blocks into a new folder, and writes the tombstones and what lies in no block there: their files may have been damaged
+// since they were read. Nobody compacts meanwhile or sets a block aside, so that no block goes away, and none deletes, so that blocks and
+// tombstones belong together.
 func (s *Store) link(ctx context.Context, to string) error {
 	s.compactMu.Lock()
 	defer s.compactMu.Unlock()
@@ -53,9 +65,6 @@ func (s *Store) link(ctx context.Context, to string) error {
 	defer s.damageMu.Unlock()
 	s.tombMu.Lock()
 	defer s.tombMu.Unlock()
-	if err := disk.RemoveAll(s.o.FS, to); err != nil { // what a crash left
-		return err
-	}
 	blocks := filepath.Join(to, "blocks")
 	if err := disk.MkdirAll(s.o.FS, blocks); err != nil {
 		return err
@@ -76,7 +85,10 @@ func (s *Store) link(ctx context.Context, to string) error {
 			return err
 		}
 	}
-	return s.o.FS.SyncDir(blocks)
+	if err := s.writeRest(to); err != nil {
+		return err
+	}
+	return errors.Join(s.o.FS.SyncDir(blocks), s.o.FS.SyncDir(to))
 }
 
 func linkFiles(fs disk.FS, from, to string) error {
@@ -122,7 +134,7 @@ func linkFile(fs disk.FS, from, to string) error {
 
 // cleanSnapshots removes what a crash left half made.
 func (s *Store) cleanSnapshots() error {
-	half, err := filepath.Glob(filepath.Join(s.dir, SnapshotsDir, "*.tmp"))
+	half, err := filepath.Glob(filepath.Join(s.dir, SnapshotsDir, "*"+halfMade))
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,7 @@ command goes on.` + bucketHelp,
 			if err != nil {
 				return err
 			}
+			defer tellAside(c.ErrOrStderr(), "backup", dir)
 			if url == "" {
 				return backupStopped(c, b, to.o.Meter, dir, label)
 			}
@@ -102,7 +103,7 @@ func backupStopped(c *cobra.Command, b *backup.Bucket, m *progress.Meter, dir, l
 }
 
 func flush(ctx context.Context, dir, label string) error {
-	s, err := store.Open(dir, store.Options{DeviceLabel: label})
+	s, err := openStopped(dir, store.Options{DeviceLabel: label})
 	if err != nil {
 		return err
 	}

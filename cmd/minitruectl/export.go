@@ -94,6 +94,9 @@ func (f *exportFlags) export(c *cobra.Command) error {
 	x := exporter{from: from, sets: sets, mint: mint, maxt: maxt, meter: progress.Items(c.ErrOrStderr(), "export", "samples"), warn: c.ErrOrStderr()}
 	err = x.meter.While(func() error { return x.run(c.Context(), f.format, to) })
 	err = errors.Join(to.finish(err), closeOrigin())
+	if f.dir != "" {
+		tellAside(c.ErrOrStderr(), "export", f.dir)
+	}
 	if err != nil {
 		return err
 	}

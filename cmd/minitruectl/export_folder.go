@@ -24,7 +24,7 @@ func openFolder(dir string) (*dataFolder, error) {
 	if _, err := os.Stat(filepath.Join(dir, "blocks")); err != nil {
 		return nil, fmt.Errorf("%s is not a data folder: %w", dir, err)
 	}
-	s, err := store.Open(dir, store.Options{})
+	s, err := openStopped(dir, store.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("%w; of a node that runs, give its --url instead", err)
 	}

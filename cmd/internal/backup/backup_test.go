@@ -290,3 +290,21 @@ func TestRestoreRefusesAFolderThatIsUsed(t *testing.T) {
 	}
 	same(t, tree(t, dir), empty)
 }
+
+// A folder that cannot be replaced, as a mount point cannot, is told before anything is downloaded.
+func TestRestoreRefusesAFolderThatStays(t *testing.T) {
+	b, _ := bucketIn(t, Options{})
+	m, _ := create(t, b, dataFolder(t))
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, path := range []string{dir, filepath.Join(dir+".restoring.probe", "in the way")} {
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Restore(t.Context(), m, dir); err == nil || !strings.Contains(err.Error(), "mount point") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir + Restoring); err == nil {
+		t.Error("something was downloaded")
+	}
+}

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -133,8 +134,74 @@ func (b *Bucket) Prune(ctx context.Context, k Keep) (Pruned, error) {
 			return p, fmt.Errorf("prune: list %s: %w", dir, err)
 		}
 	}
-	p.Objects = len(gone)
-	return p, b.remove(ctx, gone, k.DryRun)
+	if k.DryRun {
+		p.Objects = len(gone)
+		return p, nil
+	}
+	p.Objects, err = b.forget(ctx, gone)
+	return p, err
+}
+
+// forget removes objects that no backup needed, unless one has come to need them meanwhile, which is looked for as late as can be. One
+// that comes even later is told: it cannot be restored.
+func (b *Bucket) forget(ctx context.Context, names []string) (removed int, err error) {
+	needed, err := b.needed(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var mu sync.Mutex
+	gone := map[string]bool{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(b.o.Workers)
+	for _, name := range names {
+		if needed[name] != "" {
+			continue
+		}
+		g.Go(func() error {
+			a, err := b.bucket.Attributes(gctx, name)
+			switch {
+			case err != nil && b.bucket.IsObjNotFoundErr(err):
+				return nil
+			case err != nil:
+				return fmt.Errorf("look for object %s: %w", name, err)
+			case b.o.Now().Sub(a.LastModified) < b.o.Grace:
+				return nil // a backup has uploaded it anew
+			}
+			mu.Lock()
+			gone[name] = true
+			mu.Unlock()
+			return b.remove(gctx, []string{name}, false)
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return len(gone), err
+	}
+	if needed, err = b.needed(ctx); err != nil {
+		return len(gone), err
+	}
+	for name, id := range needed {
+		if gone[name] {
+			if ok, err := b.bucket.Exists(ctx, name); err != nil || !ok {
+				return len(gone), errors.Join(err, fmt.Errorf("prune: backup %s was made meanwhile, and needs object %s, which was removed: make that backup again, which mends both", id, name))
+			}
+		}
+	}
+	return len(gone), nil
+}
+
+// needed are the objects that backups need, each with the id of one.
+func (b *Bucket) needed(ctx context.Context) (map[string]string, error) {
+	all, _, err := b.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	needed := map[string]string{}
+	for _, m := range all {
+		for _, f := range m.Files {
+			needed[f.Object] = m.ID.String()
+		}
+	}
+	return needed, nil
 }
 
 // forgettable reports whether an object without a manifest may be removed: one of a backup, or what a kill left of one.

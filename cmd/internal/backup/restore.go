@@ -18,6 +18,9 @@ import (
 // Restoring ends the name of the folder that is being made: it gets its own name when all is there and verified.
 const Restoring = ".restoring"
 
+// probe ends the name that an empty folder gets for a moment, to see whether it can be replaced.
+const probe = Restoring + ".probe"
+
 // Restore makes a data folder of a backup, which must not exist or be empty. What an interrupted one left
 // is used by the next.
 func (b *Bucket) Restore(ctx context.Context, m Manifest, dir string) error {
@@ -59,6 +62,14 @@ func free(dir string) error {
 	}
 	if len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: give a folder that does not exist, or move this one away", dir)
+	}
+	// What cannot be moved cannot be replaced in the end. It is better known before everything is downloaded.
+	err = os.Rename(dir, dir+probe)
+	if err == nil {
+		err = os.Rename(dir+probe, dir)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: if %s is a mount point, give a folder in it that does not exist", err, dir)
 	}
 	return nil
 }

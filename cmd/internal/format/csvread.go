@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -160,7 +161,7 @@ func (x *csvReader) row(rec []string) error {
 		if err != nil {
 			return err
 		}
-		x.key = append(x.key[:0], byte(i))
+		x.key = append(binary.AppendUvarint(x.key[:0], uint64(i)), 0xff)
 		for _, c := range append([]column{{at: x.metric}, {at: x.labels}}, x.each...) {
 			if c.at >= 0 {
 				x.key = append(append(x.key, rec[c.at]...), 0xff)
@@ -230,7 +231,7 @@ func parseTime(s, format string) (int64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("time %.60q: want one such as 2026-01-02T15:04:05.678Z", s)
 		}
-		return t.UnixMilli(), nil
+		return t.Round(time.Millisecond).UnixMilli(), nil
 	}
 	return 0, fmt.Errorf("time format %q: it is s, ms, us, ns or rfc3339", format)
 }

@@ -5,10 +5,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/value"
 
 	"github.com/minitrue/minitrue/cmd/internal/flow"
 )
@@ -104,7 +106,12 @@ func (n num) append(dst []byte) []byte {
 
 func (n num) MarshalJSON() ([]byte, error) { return n.append(nil), nil }
 
+// UnmarshalJSON reads what MarshalJSON writes, and null, which VictoriaMetrics writes for the one NaN that it keeps.
 func (n *num) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*n = num(math.Float64frombits(value.StaleNaN))
+		return nil
+	}
 	v, err := parseFloat(string(bytes.Trim(b, `"`)))
 	*n = num(v)
 	return err

@@ -41,7 +41,7 @@ func ReadJSON(r io.Reader, from int64, emit Emit, mark Mark) error {
 	}
 	if err := sc.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			err = fmt.Errorf("it has more than %d bytes", MaxLine)
+			err = fmt.Errorf("it has more than %d bytes: export shorter lines, of VictoriaMetrics by max_rows_per_line=100000", MaxLine)
 		}
 		return fmt.Errorf("read JSON lines: line %d: %w", n+1, err)
 	}

@@ -92,14 +92,13 @@ func (x *omReader) comment(line string) (end bool, err error) {
 	if p.err != nil || family == "" {
 		return false, fmt.Errorf("malformed metadata %.80q", line)
 	}
-	m := x.about[family]
-	if m == nil {
-		if len(x.about) >= maxFamilies {
-			return false, nil
-		}
-		m = &series.Metadata{Family: family, Type: model.MetricTypeUnknown}
-		x.about[family] = m
+	m := series.Metadata{Family: family, Type: model.MetricTypeUnknown}
+	if was := x.about[family]; was != nil {
+		m = *was // which runs have that are on their way
+	} else if len(x.about) >= maxFamilies {
+		return false, nil
 	}
+	x.about[family] = &m
 	switch kind {
 	case "TYPE":
 		m.Type = model.MetricType(p.s)

@@ -111,7 +111,7 @@ func (x *parquetReader) row(row parquet.Row) error {
 		}
 		switch v.Column() {
 		case x.at[flatTime]:
-			s.T = v.Int64() / (1e6 / x.unit)
+			s.T = rounded(v.Int64(), 1e6/x.unit)
 			have++
 		case x.at[flatValue]:
 			s.V = v.Double()
@@ -129,6 +129,18 @@ func (x *parquetReader) row(row parquet.Row) error {
 		return err
 	}
 	return x.g.add(key, ls, s)
+}
+
+// rounded divides to the nearest integer, as the times of the other formats are read.
+func rounded(v, by int64) int64 {
+	q, rest := v/by, v%by
+	switch {
+	case 2*rest >= by:
+		q++
+	case 2*rest <= -by:
+		q--
+	}
+	return q
 }
 
 func (x *parquetReader) series(row parquet.Row) (labels.Labels, error) {
