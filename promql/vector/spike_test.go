@@ -78,3 +78,25 @@ func TestSpikesStayInTheirWindows(t *testing.T) {
 		}
 	}
 }
+
+// Nor do they hide the resets of a counter: of what falls to a large negative number, a chunk's ends and its increase say too little.
+func TestSpikesHideNoResets(t *testing.T) {
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		values := make([]float64, 1200)
+		for i := range values {
+			if values[i] = float64(1+r.IntN(9)) / 10; i > 100 && i < 900 && r.IntN(2) == 0 {
+				values[i] = -3.4028234663852886e38
+			}
+		}
+		s := storeOf(t, seed%2 == 0, map[string][]float64{"flags_total": values})
+		below := newProm(50_000_000)
+		e := New(below, s, Options{})
+		for _, f := range []string{"increase", "rate", "delta"} {
+			q := question{text: f + "(flags_total[4h])", start: time.UnixMilli(dataStart + 4*3600_000), end: time.UnixMilli(dataStart + 1200*15_000), step: time.Minute}
+			if err := differ(q, q.ask(t, e, s), q.ask(t, below, s)); err != nil {
+				t.Errorf("seed %d, %s: %v", seed, q.text, err)
+			}
+		}
+	}
+}
