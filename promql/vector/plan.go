@@ -135,6 +135,9 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	if !ok || vs.Anchored || vs.Smoothed || (vs.Timestamp != nil) != fixed {
 		return nil, false
 	}
+	if back%time.Millisecond != 0 || vs.OriginalOffset%time.Millisecond != 0 {
+		return nil, false // the engine adds some of these up before it cuts fractions off
+	}
 	if fixed {
 		p.grid.start = *vs.Timestamp
 	}
