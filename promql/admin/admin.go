@@ -128,10 +128,13 @@ func randomBytes() []byte {
 	return b
 }
 
-// The whole of time, as Prometheus's API has it.
+// The whole of time, as Prometheus's API and its clients have it, who send its ends as seconds or as text that no parser takes.
 const (
 	minTime = (math.MinInt64/1000 + 62135596801) * 1000
 	maxTime = (math.MaxInt64/1000 - 62135596801) * 1000
+
+	minTimeText = "-292273086-05-16T16:47:06Z"
+	maxTimeText = "292277025-08-18T07:12:54.999999999Z"
 )
 
 func (h *Handler) deleteSeries(r *http.Request) (any, error) {
@@ -177,10 +180,15 @@ func (h *Handler) deleteSeries(r *http.Request) (any, error) {
 // timeParam reads seconds, whole or fractional, or RFC 3339, as ms.
 func timeParam(r *http.Request, name string, otherwise int64) (int64, error) {
 	s := r.FormValue(name)
-	if s == "" {
+	switch s {
+	case "":
 		return otherwise, nil
+	case minTimeText:
+		return minTime, nil
+	case maxTimeText:
+		return maxTime, nil
 	}
-	if f, err := strconv.ParseFloat(s, 64); err == nil && math.Abs(f) < maxTime/1000 {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && math.Abs(f) <= maxTime/1000 {
 		return int64(math.Round(f * 1000)), nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)

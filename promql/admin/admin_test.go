@@ -219,7 +219,10 @@ func TestAnswersAsPrometheus(t *testing.T) {
 		"POST delete_series", "PUT delete_series", "POST delete_series?match[]=m", "PUT delete_series?match[]=m&match[]=n", "POST delete_series?match[]=",
 		"POST delete_series?match[]=m{", "POST delete_series?match[]=m&start=1&end=2",
 		"POST delete_series?match[]=m&start=2&end=1", "POST delete_series?match[]=m&start=x", "POST delete_series?match[]=m&end=x",
-		"POST delete_series?match[]=m&start=2024-01-01T00:00:00Z", "POST clean_tombstones", "PUT clean_tombstones",
+		"POST delete_series?match[]=m&start=2024-01-01T00:00:00Z",
+		"POST delete_series?match[]=m&start=-9223309901257974&end=9223309901257974", // client_golang's MinTime and MaxTime, in both forms
+		"POST delete_series?match[]=m&start=-292273086-05-16T16:47:06Z&end=292277025-08-18T07:12:54.999999999Z",
+		"POST clean_tombstones", "PUT clean_tombstones",
 		"POST snapshot", "PUT snapshot", "POST snapshot?skip_head=true",
 	} {
 		method, path, _ := strings.Cut(r, " ")

@@ -21,6 +21,9 @@ func (q Quiz) one(of ...string) string { return of[q.IntN(len(of))] }
 
 // Selector is one of some series.
 func (q Quiz) Selector() string {
+	if !q.Orderless && q.IntN(6) == 0 {
+		return Spiky
+	}
 	return q.one("requests_total", "celsius", "drift", "odd_total", "requests_total", "celsius", `{__name__=~"celsius|drift"}`, `celsius{site="a"}`,
 		`requests_total{rack=~".+"}`, `drift{site!="b"}`, `{site="c"}`, "nothing", `requests_total{device_id="d1"}`, `{__name__="requests_total",device_id=~"d[0-2]"}`)
 }

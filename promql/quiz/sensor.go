@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
@@ -22,6 +23,10 @@ type Quiz struct {
 // Names are those of the metrics.
 var Names = []string{"requests_total", "celsius", "drift", "odd_total"}
 
+// Spiky is a metric of small numbers among which are a few that are much larger, as broken sensors send them. What is left of a sum of such
+// depends on its order.
+const Spiky = "flags_total"
+
 // Sensor is a series of random character.
 type Sensor struct {
 	Labels labels.Labels
@@ -39,7 +44,11 @@ type Sensor struct {
 // Sensors are series of a few metrics. Names differ with the same labels, and labels are missing.
 func (q Quiz) Sensors() []Sensor {
 	var all []Sensor
-	for _, name := range Names {
+	names := Names
+	if !q.Orderless {
+		names = append(slices.Clone(names), Spiky)
+	}
+	for _, name := range names {
 		devices := q.Devices
 		if devices == 0 {
 			devices = 5 + q.IntN(6)
@@ -69,6 +78,14 @@ func (q Quiz) sensor(name string, k int) Sensor {
 	switch name {
 	case "celsius":
 		s.value = func(i int) float64 { return math.Round(base+100*math.Sin(float64(i)/50)) / 10 }
+	case Spiky:
+		often := 2 + q.IntN(200)
+		s.value = func(int) float64 {
+			if q.IntN(often) == 0 {
+				return []float64{-math.MaxFloat32, -math.MaxFloat32, 1e38, 6.02e23, 1e100}[q.IntN(5)]
+			}
+			return float64(q.IntN(10)) / 10
+		}
 	case "drift":
 		s.value = func(int) float64 { return q.NormFloat64() * 1e3 }
 	default:

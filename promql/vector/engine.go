@@ -168,7 +168,9 @@ func (q *query) fill(ctx context.Context, st steps, stmt *parser.EvalStmt) *prom
 
 // place evaluates a subtree, as fill does all.
 func (q *query) place(ctx context.Context, pl place, st steps, stmt *parser.EvalStmt, b *budget) *prom.Result {
+	held := b.points.Load()
 	a, err := q.e.evaluate(ctx, pl.plan, b)
+	b.points.Store(held + a.points()) // what was added up is let go of
 	switch {
 	case errors.Is(err, errTogether):
 		for _, in := range pl.in {

@@ -24,6 +24,7 @@ type hotChunk struct {
 	t           []int64 // other times; nil: regular
 	v           []float64
 	sums        []doubled // of the first 0, rung, 2·rung, … values
+	doubt       float64   // of their differences
 }
 
 // warm tells of a chunk that was decoded to t and v.
@@ -36,7 +37,7 @@ func (w *worker) warm(c *chunk.Chunk, t []int64, v []float64) {
 }
 
 func newHot(t []int64, v []float64) *hotChunk {
-	x := &hotChunk{first: t[0], step: 1, v: append([]float64(nil), v...)}
+	x := &hotChunk{first: t[0], step: 1, v: append([]float64(nil), v...), doubt: doubt(len(v), magnitude(v))}
 	if len(t) > 1 {
 		x.step = t[1] - t[0]
 	}
@@ -102,7 +103,10 @@ func (x *hotChunk) part(f fn, after, to int64) chunk.Stats {
 	s := chunk.Stats{MinTime: x.at(i), MaxTime: x.at(j - 1), Samples: uint64(len(v)), First: v[0], Last: v[len(v)-1]}
 	switch f {
 	case fnSum, fnAvg:
-		s.Sum = x.before(j).minus(x.before(i))
+		if s.Sum = x.before(j).minus(x.before(i)); math.Abs(s.Sum) < x.doubt {
+			sum, c := plain(v)
+			s.Sum = sum + c
+		}
 	case fnMin:
 		s.Min = minOf(v)
 	case fnMax:

@@ -43,6 +43,9 @@ func (f fn) lasts() bool { return f == fnSelect || f == fnLast }
 // ends says whether a function is about the first and the last sample.
 func (f fn) ends() bool { return f == fnRate || f == fnIncrease || f == fnDelta }
 
+// rises says whether a function is about a counter.
+func (f fn) rises() bool { return f == fnRate || f == fnIncrease }
+
 // counts says whether a function needs to know how many samples there are.
 func (f fn) counts() bool { return f.ends() || f == fnAvg || f == fnCount }
 
@@ -131,6 +134,9 @@ func (st steps) planOf(e parser.Expr, fixed bool) (p *plan, ok bool) {
 	vs, back, ok := st.function(p, e)
 	if !ok || vs.Anchored || vs.Smoothed || (vs.Timestamp != nil) != fixed {
 		return nil, false
+	}
+	if back%time.Millisecond != 0 || vs.OriginalOffset%time.Millisecond != 0 {
+		return nil, false // the engine adds some of these up before it cuts fractions off
 	}
 	if fixed {
 		p.grid.start = *vs.Timestamp

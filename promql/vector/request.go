@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -55,7 +56,8 @@ func (p *plan) sendable() bool {
 	return p.agg != 0 && ranks == (p.k > 0) && p.k <= mostK && p.newNames().fixed != "" &&
 		p.k >= 0 && 0 < g.n && g.n <= mostSteps && 0 < g.step && g.step <= mostTime/int64(g.n) && 0 < g.back && within(g.back) && within(g.start) &&
 		within(p.coarsest) && p.coarsest >= 0 && !math.IsNaN(p.window) && !math.IsInf(p.window, 0) &&
-		len(p.matchers) <= mostLabels && len(p.by) <= mostLabels && slices.IsSorted(p.by)
+		len(p.matchers) <= mostLabels && len(p.by) <= mostLabels && slices.IsSorted(p.by) &&
+		!slices.ContainsFunc(p.matchers, func(m *labels.Matcher) bool { return !utf8.ValidString(m.Name) || !utf8.ValidString(m.Value) }) // JSON would change them
 }
 
 // request returns the plan as another node reads it.

@@ -43,6 +43,14 @@ type answer struct {
 	notes  annotations.Annotations
 }
 
+// points is how many there are of an answer, which may be nil.
+func (a *answer) points() (n int64) {
+	if a != nil {
+		n = int64(a.matrix.TotalSamples())
+	}
+	return n
+}
+
 // check says whether the labels of what was evaluated can be as they are.
 func (r *run) check() error {
 	if (r.names.fixed == "" || r.names.odd) && twice(r.sel, r.has) {

@@ -2,6 +2,7 @@ package vector
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -31,11 +32,9 @@ type place struct {
 // spliced are the points of a subtree, and the steps at which there may be some.
 type spliced struct {
 	*answer
-	plan *plan
+	plan   *plan
+	marker *labels.Matcher // that of the selector in its place: itself, since a text could have one that is equal
 }
-
-// marker is the label whose value is the number of an answer: no text can name it.
-const marker = "\xff"
 
 // find looks for the largest subtrees that have one of the shapes.
 func (s *splice) find(st steps, stmt *parser.EvalStmt) {
@@ -93,8 +92,8 @@ func (st steps) inside(e parser.Expr, p *plan, fixed bool) []place {
 
 // put replaces a subtree by a selector of its points.
 func (s *splice) put(pl place, a *answer) {
-	m := &labels.Matcher{Type: labels.MatchEqual, Name: marker, Value: strconv.Itoa(len(s.answers))}
-	s.answers = append(s.answers, spliced{a, pl.plan})
+	m := &labels.Matcher{Type: labels.MatchEqual, Name: "\xff", Value: strconv.Itoa(len(s.answers))}
+	s.answers = append(s.answers, spliced{a, pl.plan, m})
 	pl.set(&parser.VectorSelector{LabelMatchers: []*labels.Matcher{m}, PosRange: pl.plan.expr.PositionRange()})
 }
 
@@ -113,8 +112,8 @@ type splicedQuerier struct {
 }
 
 func (q *splicedQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
-	if len(ms) == 1 && ms[0].Name == marker {
-		if i, err := strconv.Atoi(ms[0].Value); err == nil && i < len(q.s.answers) {
+	if len(ms) == 1 {
+		if i := slices.IndexFunc(q.s.answers, func(a spliced) bool { return a.marker == ms[0] }); i >= 0 {
 			return &pointSet{spliced: q.s.answers[i], i: -1}
 		}
 	}

@@ -40,12 +40,13 @@ func (d doubled) minus(o doubled) float64 {
 // sums evaluates sum_over_time and avg_over_time.
 func (w *worker) sums(out []float64) error {
 	u := &w.u
-	small := (u.mixed || w.p.grid.overlap() > 2) && magnitude(u.v) <= huge
-	switch {
-	case u.mixed && !small:
-		return errCoarse
-	case small && w.p.grid.overlap() > 2:
-		return w.prefixSums(out)
+	if many := w.p.grid.overlap() > 2; u.mixed || many {
+		switch m := magnitude(u.v); {
+		case !(m <= huge) && u.mixed:
+			return errCoarse
+		case m <= huge && many:
+			return w.prefixSums(out, doubt(len(u.v), m))
+		}
 	}
 	var coarse bool
 	w.each(out, func(lo, hi int) float64 {
@@ -138,8 +139,12 @@ func stepwiseMean(v []float64, mean, c, n float64) float64 {
 	return mean + c
 }
 
-// prefixSums takes every window's sum as a difference of sums from the beginning, which is as exact as a sum of its own.
-func (w *worker) prefixSums(out []float64) error {
+// doubt is the least that a difference of two sums must be, of the first some of n values with a sum of magnitudes, to be exact enough:
+// either sum lacks what is below its last digits, and much larger values that both have may have left little above.
+func doubt(n int, magnitude float64) float64 { return float64(n) * magnitude * (0x1p-103 / 1e-12) }
+
+// prefixSums takes every window's sum as a difference of sums from the beginning, unless that is in doubt.
+func (w *worker) prefixSums(out []float64, doubt float64) error {
 	u := &w.u
 	var sum doubled
 	w.prefix = append(w.prefix[:0], sum)
@@ -148,8 +153,15 @@ func (w *worker) prefixSums(out []float64) error {
 		w.prefix = append(w.prefix, sum)
 	}
 	var coarse bool
+	other := 0 // the first that is not zero, from some window on
 	w.each(out, func(lo, hi int) float64 {
 		s := w.prefix[hi].minus(w.prefix[lo])
+		if math.Abs(s) < doubt {
+			for other = max(other, lo); other < hi && u.v[other] == 0; other++ {
+			}
+			sum, c := plain(u.v[other:hi]) // mostly there is nothing but zeros
+			s = sum + c
+		}
 		if u.mixed && !w.exact(lo, hi, s) {
 			coarse = true
 		}

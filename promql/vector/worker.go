@@ -99,6 +99,8 @@ func (w *worker) evaluate(i int, need chunk.Need) (err error) {
 			err = w.u.addBucket(w.p, &c.Stats)
 		case need == nil || w.cut(c.MinTime, c.MaxTime):
 			err = w.addCut(c, need == nil)
+		case w.p.fn.rises() && c.Min < 0:
+			err = errCoarse // its increase is no bound of what its resets are
 		default:
 			err = w.u.addChunk(w.p.fn, &c.Stats)
 		}

@@ -33,6 +33,7 @@ const (
 
 	maxIDs     = 64 << 10 // of one request
 	maxSets    = 1024     // of matchers
+	maxLimit   = 1 << 31  // no node has as many labels or series
 	maxRequest = 4 << 20  // bytes
 
 	flagNames  = 1
@@ -53,7 +54,7 @@ func (q *request) append(b []byte) []byte {
 	b = append(b, requestFormat)
 	b = binary.BigEndian.AppendUint64(b, q.epoch)
 	b = q.parts.AppendTo(b)
-	for _, x := range []int64{q.mint, q.maxt, q.resolution, q.cut, int64(q.limit)} {
+	for _, x := range []int64{q.mint, q.maxt, q.resolution, q.cut, min(int64(q.limit), maxLimit)} {
 		b = binary.AppendVarint(b, x)
 	}
 	flags := byte(0)
@@ -110,7 +111,7 @@ func parseRequest(b []byte) (*request, error) {
 		q.ids = append(q.ids, series.IDFromBytes([16]byte(u.take(16))))
 	}
 	n := u.count(1)
-	if u.bad || limit < 0 || limit > 1<<31 || q.resolution < 0 || flags&^(flagNames|flagLeaves|flagPlan) != 0 || len(q.ids) > maxIDs || n > maxSets {
+	if u.bad || limit < 0 || limit > maxLimit || q.resolution < 0 || flags&^(flagNames|flagLeaves|flagPlan) != 0 || len(q.ids) > maxIDs || n > maxSets {
 		return nil, errRequest
 	}
 	for range n {
