@@ -201,9 +201,9 @@ func (h *frontDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.ending.Load() {
 		w.Header().Set("Connection", "close") // the next request goes elsewhere
 	}
+	patient(w, r, h.patience)
 	if _, pattern := h.now.Handler(r); pattern == "/" {
 		if all := h.all.Load(); all != nil {
-			patient(w, r, h.patience)
 			all.ServeHTTP(w, r)
 			return
 		}
