@@ -154,7 +154,7 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 }
 
 func (h *hook) OnWill(_ *mochi.Client, w mochi.Will) (mochi.Will, error) {
-	w.Retain = w.Retain && h.b.retained.keep(w.TopicName, len(w.Payload))
+	w.Retain = w.Retain && h.b.retained.keep(&packets.Packet{TopicName: w.TopicName, Payload: w.Payload, Properties: packets.Properties{User: w.User}})
 	return w, nil
 }
 
@@ -168,7 +168,7 @@ func (h *hook) OnWillSent(_ *mochi.Client, pk packets.Packet) {
 	h.b.collect.add(message{topic: pk.TopicName, payload: pk.Payload}, &p)
 }
 
-func (h *hook) OnRetainedExpired(topic string) { h.b.retained.keep(topic, 0) }
+func (h *hook) OnRetainedExpired(topic string) { h.b.retained.keep(&packets.Packet{TopicName: topic}) }
 
 // nothing is a packet that the library reads and forgets: an answer to no message.
 func nothing() packets.Packet {
