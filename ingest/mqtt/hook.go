@@ -93,8 +93,15 @@ func (h *hook) OnSessionEstablish(cl *mochi.Client, pk packets.Packet) {
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
 
-	c.session = h.b.sessions.attach(cl.ID, pk.Connect.Clean)
+	c.session = h.b.sessions.attach(cl.ID, pk.Connect.Clean || h.ends(cl.ID))
 	c.client.Store(cl)
+}
+
+// ends says whether the session of a connected client ends when another takes its name: the library goes on with none of MQTT 3.1.1 that
+// had a clean start.
+func (h *hook) ends(id string) bool {
+	old, known := h.b.server.Clients.Get(id)
+	return known && old.Properties.Clean && old.Properties.ProtocolVersion < 5
 }
 
 // OnSessionEstablished comes after all that the session is owed has been written again.
