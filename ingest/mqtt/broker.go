@@ -33,6 +33,8 @@ type BrokerOptions struct {
 	WriteTimeout   time.Duration // for a reader that does not take what is sent; 0 means 10s
 	SessionExpiry  time.Duration // how long the session of a client that is away is kept; 0 means 7 days
 	RetainedBytes  int           // of all retained messages; 0 means 64 MiB
+	KeptBytes      int           // of all messages that clients have not acknowledged, those that are away among them; 0 means 256 MiB
+	MaxReceipts    int           // messages of quality 2 of all clients that are stored and not released; 0 means 1,000,000
 	Tuning         Tuning
 	Now            func() time.Time      // for the time of receipt; nil means time.Now
 	Logger         *slog.Logger          // nil discards
@@ -66,6 +68,8 @@ func (o BrokerOptions) withDefaults() BrokerOptions {
 	o.WriteTimeout = or(o.WriteTimeout, 10*time.Second)
 	o.SessionExpiry = or(o.SessionExpiry, 7*24*time.Hour)
 	o.RetainedBytes = or(o.RetainedBytes, 64<<20)
+	o.KeptBytes = or(o.KeptBytes, 256<<20)
+	o.MaxReceipts = or(o.MaxReceipts, 1_000_000)
 	o.Tuning = o.Tuning.withDefaults()
 	if o.Now == nil {
 		o.Now = time.Now
@@ -106,6 +110,7 @@ func NewBroker(next Appender, letters DeadLetters, o BrokerOptions) *Broker {
 		ready: make(chan struct{}), conns: map[*conn]struct{}{},
 		retained: retained{maxCount: maxRetained, maxBytes: o.RetainedBytes},
 	}
+	b.sessions.maxKept, b.sessions.maxReceipts = int64(o.KeptBytes), int64(o.MaxReceipts)
 	b.collect = newCollector(next, letters, o.Tuning, o.Logger, b.m)
 	b.server = mochi.New(&mochi.Options{
 		Capabilities:           b.capabilities(),

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -116,7 +117,11 @@ func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 // OnQosPublish notes the order in which messages go to a client.
 func (h *hook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
 	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
-		c.session.owe(pk.PacketID)
+		if !c.session.owe(pk.PacketID, extent(&pk)) && cl.State.Inflight.Delete(pk.PacketID) { // it is sent once, to who is there
+			atomic.AddInt64(&h.b.server.Info.Inflight, -1)
+			h.b.m.dropped.WithLabelValues("not_kept").Inc()
+		}
+		c.session.sweep(func(id uint16) bool { _, ok := cl.State.Inflight.Get(id); return ok })
 	}
 }
 
