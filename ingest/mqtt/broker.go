@@ -33,6 +33,7 @@ type BrokerOptions struct {
 	WriteTimeout   time.Duration // for a reader that does not take what is sent; 0 means 10s
 	SessionExpiry  time.Duration // how long the session of a client that is away is kept; 0 means 7 days
 	RetainedBytes  int           // of all retained messages; 0 means 64 MiB
+	OutBytes       int           // that wait for all readers; 0 means 256 MiB
 	KeptBytes      int           // of all messages that clients have not acknowledged, those that are away among them; 0 means 256 MiB
 	MaxReceipts    int           // messages of quality 2 of all clients that are stored and not released; 0 means 1,000,000
 	Tuning         Tuning
@@ -68,6 +69,7 @@ func (o BrokerOptions) withDefaults() BrokerOptions {
 	o.WriteTimeout = or(o.WriteTimeout, 10*time.Second)
 	o.SessionExpiry = or(o.SessionExpiry, 7*24*time.Hour)
 	o.RetainedBytes = or(o.RetainedBytes, 64<<20)
+	o.OutBytes = or(o.OutBytes, 256<<20)
 	o.KeptBytes = or(o.KeptBytes, 256<<20)
 	o.MaxReceipts = or(o.MaxReceipts, 1_000_000)
 	o.Tuning = o.Tuning.withDefaults()
@@ -91,8 +93,9 @@ type Broker struct {
 	sessions sessions
 	retained retained
 	server   *mochi.Server
-	twins    sync.Pool   // of *mochi.Client: see deliver
-	heard    atomic.Bool // somebody has subscribed, ever
+	twins    sync.Pool    // of *mochi.Client: see deliver
+	heard    atomic.Bool  // somebody has subscribed, ever
+	outgoing atomic.Int64 // bytes that wait for readers
 	ready    chan struct{}
 	addr     net.Addr // before ready is closed
 

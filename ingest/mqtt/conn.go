@@ -46,9 +46,22 @@ type conn struct {
 	window window
 	shut   bool
 	wake   chan struct{} // has one token when out, or shut, wants attention
+	under  int           // bytes that are being written
+	told   int64         // bytes that count in the broker's waiting
 }
 
-const maxOut = 4 << 20 // bytes that may wait for a reader; at least one packet always may
+const (
+	maxOut   = 4 << 20  // bytes that may wait for a reader; at least one packet always may
+	outShare = 64 << 10 // when too much waits for all of them
+)
+
+// account tells the broker how much waits for this reader; true: too much waits for all. The caller holds mu.
+func (c *conn) account() bool {
+	n := int64(len(c.out) + c.window.bytes + c.under)
+	change := n - c.told
+	c.told = n
+	return c.b.outgoing.Add(change) > int64(c.b.o.OutBytes)
+}
 
 func newConn(b *Broker, nc net.Conn) *conn {
 	return &conn{Conn: nc, b: b, hello: hello{max: b.o.ConnectMax}, said: parsed{label: b.o.DeviceLabel}, gone: make(chan struct{}), wake: make(chan struct{}, 1)}
@@ -106,7 +119,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.out = c.window.pass(c.out, p)
-	slow := len(c.out)+c.window.bytes > max(maxOut, 2*len(p))
+	most := max(maxOut, 2*len(p))
+	if c.account() {
+		most = outShare
+	}
+	slow := len(c.out)+c.window.bytes > most
 	c.mu.Unlock()
 	if slow {
 		c.b.m.dropped.WithLabelValues("slow").Inc()
@@ -146,6 +163,7 @@ func (c *conn) flush() {
 func (c *conn) credit() {
 	c.mu.Lock()
 	c.out = c.window.credit(c.out)
+	c.account()
 	c.mu.Unlock()
 	c.flush()
 }
@@ -169,7 +187,8 @@ func (c *conn) cut(why error) {
 		cl.Stop(why)
 	}
 	c.mu.Lock()
-	c.out = nil
+	c.out, c.window.held, c.window.bytes = nil, nil, 0
+	c.account()
 	c.mu.Unlock()
 	_ = c.Close()
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
@@ -177,11 +196,17 @@ func (c *conn) cut(why error) {
 
 // write is the writing goroutine. It ends when the connection is closed, and closes the socket.
 func (c *conn) write() {
-	defer c.Conn.Close()
+	defer func() {
+		c.mu.Lock()
+		c.out, c.window.held, c.window.bytes, c.under = nil, nil, 0, 0
+		c.account()
+		c.mu.Unlock()
+		_ = c.Conn.Close()
+	}()
 	for range c.wake {
 		c.mu.Lock()
 		p, shut := c.out, c.shut
-		c.out, c.spare = c.spare[:0], nil
+		c.out, c.spare, c.under = c.spare[:0], nil, len(p)
 		c.mu.Unlock()
 		if len(p) > 0 {
 			limit := c.b.o.WriteTimeout
@@ -204,6 +229,8 @@ func (c *conn) write() {
 		if cap(p) <= 64<<10 {
 			c.spare = p
 		}
+		c.under = 0
+		c.account()
 		again := len(c.out) > 0 || c.shut
 		c.mu.Unlock()
 		if again {

@@ -110,6 +110,7 @@ func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.mu.Lock()
 	c.out = c.window.resume(c.out, c.session.order)
+	c.account()
 	c.mu.Unlock()
 	c.flush()
 }
