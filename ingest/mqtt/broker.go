@@ -30,9 +30,11 @@ type BrokerOptions struct {
 	MaxSessions    int           // connected or kept for later; 0 means twice MaxConnections
 	MaxFilters     int           // subscriptions a client; 0 means 1,000
 	ConnectTimeout time.Duration // from accept to CONNECT; 0 means 10s
+	PacketTimeout  time.Duration // for a large packet to come, beside what its length takes; 0 means 30s
 	WriteTimeout   time.Duration // for a reader that does not take what is sent; 0 means 10s
 	SessionExpiry  time.Duration // how long the session of a client that is away is kept; 0 means 7 days
 	RetainedBytes  int           // of all retained messages; 0 means 64 MiB
+	ReadBytes      int           // of all large packets that are on their way; 0 means 256 MiB
 	OutBytes       int           // that wait for all readers; 0 means 256 MiB
 	KeptBytes      int           // of all messages that clients have not acknowledged, those that are away among them; 0 means 256 MiB
 	MaxReceipts    int           // messages of quality 2 of all clients that are stored and not released; 0 means 1,000,000
@@ -69,6 +71,8 @@ func (o BrokerOptions) withDefaults() BrokerOptions {
 	o.WriteTimeout = or(o.WriteTimeout, 10*time.Second)
 	o.SessionExpiry = or(o.SessionExpiry, 7*24*time.Hour)
 	o.RetainedBytes = or(o.RetainedBytes, 64<<20)
+	o.ReadBytes = or(o.ReadBytes, 256<<20)
+	o.PacketTimeout = or(o.PacketTimeout, 30*time.Second)
 	o.OutBytes = or(o.OutBytes, 256<<20)
 	o.KeptBytes = or(o.KeptBytes, 256<<20)
 	o.MaxReceipts = or(o.MaxReceipts, 1_000_000)
@@ -95,6 +99,7 @@ type Broker struct {
 	server   *mochi.Server
 	twins    sync.Pool    // of *mochi.Client: see deliver
 	heard    atomic.Bool  // somebody has subscribed, ever
+	promised atomic.Int64 // bytes of large packets that are on their way
 	outgoing atomic.Int64 // bytes that wait for readers
 	ready    chan struct{}
 	addr     net.Addr // before ready is closed
@@ -259,6 +264,7 @@ func (b *Broker) serve(c *conn) {
 	writer.Go(c.write)
 	defer writer.Wait()
 	defer c.Close()
+	defer func() { b.promised.Add(-int64(c.promises.large)) }()
 	defer func() {
 		if r := recover(); r != nil { // the library does, on some malformed packets
 			b.m.dropped.WithLabelValues("panic").Inc()

@@ -17,6 +17,7 @@ import (
 //   - Writes never block: they go to a bounded buffer, which its own goroutine empties. The library
 //     holds locks while it writes, and one slow reader would stop all. A reader
 //     that falls behind by more than the buffer is cut off.
+//   - Large packets that have begun and not come are few and have a deadline; see promises.
 //   - Deadlines are set a few times per keepalive and not for each packet.
 //   - The Receive Maximum of an MQTT 5 subscriber is kept here; see window.
 type conn struct {
@@ -32,6 +33,7 @@ type conn struct {
 
 	// Of the reading goroutine alone.
 	hello    hello
+	promises promises
 	deadline time.Time
 	said     parsed
 	asked    uint16 // the id of the last SUBSCRIBE or UNSUBSCRIBE
@@ -79,6 +81,10 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, herr
 		}
 	}
+	if !c.follow(p[:n]) {
+		c.b.m.dropped.WithLabelValues("promised").Inc()
+		return 0, errPromised
+	}
 	return n, err
 }
 
@@ -91,7 +97,7 @@ func (c *conn) drain() {
 // SetDeadline is called by the library before it reads a packet. The time it
 // gives is one and a half keepalives from now, as far as 16 bits go.
 func (c *conn) SetDeadline(time.Time) error {
-	if c.draining.Load() {
+	if c.draining.Load() || c.promises.large > 0 {
 		return nil
 	}
 	if c.keepalive == 0 {
