@@ -155,7 +155,7 @@ func peerServer(door *peer.Server, patience time.Duration) *http.Server {
 			patient(w, r, patience)
 			door.ServeHTTP(w, r)
 		}),
-		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute, ErrorLog: door.ErrorLog(),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: patience, IdleTimeout: 5 * time.Minute, ErrorLog: door.ErrorLog(),
 	}
 }
 

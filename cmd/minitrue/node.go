@@ -220,6 +220,7 @@ func (h *frontDoor) ready(g *graph) {
 }
 
 func (h *frontDoor) serve() error {
+	h.server.ReadTimeout = h.patience // see patient
 	none := false
 	addrs := []string{h.l.Addr().String()}
 	err := web.Serve(h.l, h.server, &web.FlagConfig{WebListenAddresses: &addrs, WebSystemdSocket: &none, WebConfigFile: &h.config}, h.log)

@@ -13,13 +13,13 @@ const (
 
 // patient gives a request's body so much time to come: what a request holds until then, room for others among it, nobody holds for ever who does not send. The
 // time begins with the first look at the body, and the rest of the request has no limit. Of a body at which no handler looks the server reads some before
-// it answers: for that the time begins now.
+// it answers, also where a stranger is refused: for that the server's ReadTimeout is there, which is as long.
 func patient(w http.ResponseWriter, r *http.Request, patience time.Duration) {
 	if r.Body != nil && r.Body != http.NoBody {
-		b := &patientBody{ReadCloser: r.Body, conn: http.NewResponseController(w), patience: patience}
-		_ = b.conn.SetReadDeadline(time.Now().Add(patience)) // as far as the connection can have one
-		r.Body = b
+		r.Body = &patientBody{ReadCloser: r.Body, conn: http.NewResponseController(w), patience: patience}
+		return
 	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // as far as the connection can have one
 }
 
 type patientBody struct {

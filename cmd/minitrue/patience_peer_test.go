@@ -5,8 +5,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/minitrue/minitrue/shard/peer"
 )
@@ -57,4 +61,18 @@ func TestPeerBodyThatDoesNotCome(t *testing.T) {
 			wantHungUp(t, l.Addr().String(), head)
 		}
 	}
+}
+
+// A stranger without a password holds no connection by a body that does not come.
+func TestStrangersBodyThatDoesNotCome(t *testing.T) {
+	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(t.TempDir(), "web.yml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "basic_auth_users:\n  me: %s\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addr, _ := patientDoorWith(t, config, 300*time.Millisecond, 0)
+	wantHungUp(t, addr, "POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
 }
