@@ -24,7 +24,7 @@ func (h *hook) Provides(what byte) bool {
 	switch what {
 	case mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished,
 		mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped, mochi.OnDisconnect,
-		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnSubscribe, mochi.OnWill, mochi.OnWillSent, mochi.OnClientExpired, mochi.OnRetainedExpired:
+		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnSubscribe, mochi.OnWill, mochi.OnRetainMessage, mochi.OnWillSent, mochi.OnClientExpired, mochi.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -158,7 +158,11 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 	h.b.heard.Store(true)
 	n := cl.State.Subscriptions.Len()
 	for i := range pk.Filters {
-		if n++; n > h.b.o.MaxFilters || !sane(pk.Filters[i].Filter) {
+		_, has := cl.State.Subscriptions.Get(pk.Filters[i].Filter)
+		if !has {
+			n++
+		}
+		if !has && n > h.b.o.MaxFilters || !sane(pk.Filters[i].Filter) {
 			h.b.m.refused.WithLabelValues("subscription").Inc()
 			pk.Filters[i].Filter = ""
 		}
@@ -167,8 +171,21 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 }
 
 func (h *hook) OnWill(_ *mochi.Client, w mochi.Will) (mochi.Will, error) {
+	if w.WillDelayInterval > 0 {
+		return w, nil // it may never be sent; see OnRetainMessage
+	}
 	w.Retain = w.Retain && h.b.retained.keep(&packets.Packet{TopicName: w.TopicName, Payload: w.Payload, Properties: packets.Properties{User: w.User}})
 	return w, nil
+}
+
+// OnRetainMessage takes away a will with a delay for which there is no room. All else has room before it is retained.
+func (h *hook) OnRetainMessage(_ *mochi.Client, pk packets.Packet, _ int64) {
+	if pk.Connect.WillProperties.WillDelayInterval > 0 && !h.b.retained.keep(&pk) {
+		h.b.m.refused.WithLabelValues("retained").Inc()
+		none := packets.Packet{TopicName: pk.TopicName}
+		h.b.retained.keep(&none)
+		h.b.server.Topics.RetainMessage(none)
+	}
 }
 
 // OnWillSent stores a will that is a sample.
