@@ -156,13 +156,13 @@ func (h *hook) OnClientExpired(cl *mochi.Client) {
 // OnSubscribe makes filters invalid that cost too much; the library then refuses them.
 func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 	h.b.heard.Store(true)
-	n := cl.State.Subscriptions.Len()
+	n, all := cl.State.Subscriptions.Len(), atomic.LoadInt64(&h.b.server.Info.Subscriptions)
 	for i := range pk.Filters {
 		_, has := cl.State.Subscriptions.Get(pk.Filters[i].Filter)
 		if !has {
-			n++
+			n, all = n+1, all+1
 		}
-		if !has && n > h.b.o.MaxFilters || !sane(pk.Filters[i].Filter) {
+		if !has && (n > h.b.o.MaxFilters || n > filterShare && all > int64(h.b.o.MaxSubscriptions)) || !sane(pk.Filters[i].Filter) {
 			h.b.m.refused.WithLabelValues("subscription").Inc()
 			pk.Filters[i].Filter = ""
 		}
