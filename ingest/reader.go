@@ -80,6 +80,7 @@ func (r *reader) pass(ctx context.Context, s tapped) error {
 	case r.queue <- s:
 		return nil
 	case <-ctx.Done():
+		r.took(s)
 		return ctx.Err()
 	}
 }

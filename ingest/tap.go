@@ -208,6 +208,8 @@ func (t *Tap) offer(b *series.Batch) {
 	}
 }
 
+const maxMatchers = 100 // of a reader
+
 var (
 	errTapClosed = errors.New("the server is shutting down")
 	errTapFull   = errors.New("too many readers")
@@ -252,14 +254,17 @@ func (t *Tap) remove(r *reader) {
 func (t *Tap) newReader(kind int, match []string) (*reader, error) {
 	r := &reader{tap: t, kind: kind, match: match, queue: make(chan tapped, t.o.Queue)}
 	r.links.news = make(chan struct{}, 1)
+	if err := cost.Text(match...); err != nil {
+		return nil, fmt.Errorf("selectors: %w", err)
+	}
+	n := 0
 	for _, s := range match {
-		err := cost.Text(s)
-		if err != nil {
-			return nil, fmt.Errorf("selector %q: %w", clip(s, 256), err)
-		}
 		ms, err := t.parser.ParseMetricSelector(s)
 		if err != nil {
 			return nil, fmt.Errorf("selector %q: %w", clip(s, 256), err)
+		}
+		if n += len(ms); n > maxMatchers {
+			return nil, fmt.Errorf("the selectors have more than %d matchers: writes would wait while all of them are looked at", maxMatchers)
 		}
 		r.selectors = append(r.selectors, ms)
 	}

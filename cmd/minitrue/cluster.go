@@ -145,9 +145,17 @@ func (m *membership) wire(s *store.Store, reg prometheus.Registerer) {
 	cluster.NewReadHandlers(source{s}, m.gossip, cluster.AnswerOptions{DeviceLabel: f.DeviceLabel, Evaluate: answerer.Evaluate, Logger: log}).Register(m.door)
 	m.deleter.Register(m.door)
 	m.repair.Register(m.door)
-	m.server = &http.Server{
-		Handler: m.door, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
-		ErrorLog: m.door.ErrorLog(),
+	m.server = peerServer(m.door, bodyPatience)
+}
+
+// peerServer is the HTTP server of the port for other nodes.
+func peerServer(door *peer.Server, patience time.Duration) *http.Server {
+	return &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			patient(w, r, patience)
+			door.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: patience, IdleTimeout: 5 * time.Minute, ErrorLog: door.ErrorLog(),
 	}
 }
 

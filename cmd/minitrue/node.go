@@ -201,9 +201,9 @@ func (h *frontDoor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.ending.Load() {
 		w.Header().Set("Connection", "close") // the next request goes elsewhere
 	}
+	patient(w, r, h.patience)
 	if _, pattern := h.now.Handler(r); pattern == "/" {
 		if all := h.all.Load(); all != nil {
-			patient(w, r, h.patience)
 			all.ServeHTTP(w, r)
 			return
 		}
@@ -220,6 +220,7 @@ func (h *frontDoor) ready(g *graph) {
 }
 
 func (h *frontDoor) serve() error {
+	h.server.ReadTimeout = h.patience // see patient
 	none := false
 	addrs := []string{h.l.Addr().String()}
 	err := web.Serve(h.l, h.server, &web.FlagConfig{WebListenAddresses: &addrs, WebSystemdSocket: &none, WebConfigFile: &h.config}, h.log)

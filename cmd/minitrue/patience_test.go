@@ -16,11 +16,16 @@ import (
 
 // patientDoor is the HTTP server of a node with a handler that reads a body, tells how that went, and answers what its context says a while later.
 func patientDoor(t *testing.T, patience, work time.Duration) (addr string, read chan error) {
+	return patientDoorWith(t, "", patience, work)
+}
+
+// patientDoorWith is patientDoor with a web configuration.
+func patientDoorWith(t *testing.T, config string, patience, work time.Duration) (addr string, read chan error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHTTP(l, &flags{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	h := newHTTP(l, &flags{WebConfig: config}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	h.patience = patience
 	read = make(chan error, 10)
 	mux := http.NewServeMux()
@@ -82,6 +87,22 @@ func TestBodyThatComes(t *testing.T) {
 	addr, read := patientDoor(t, 100*time.Millisecond, 400*time.Millisecond)
 	for range 2 {
 		resp, err := http.Post("http://"+addr+"/read", "text/plain", strings.NewReader(strings.Repeat("x", 100)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if readErr := <-read; err != nil || readErr != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%v %v: %s %s", err, readErr, resp.Status, text)
+		}
+	}
+}
+
+// What has no body has no limit.
+func TestNoBodyNoLimit(t *testing.T) {
+	addr, read := patientDoor(t, 100*time.Millisecond, 400*time.Millisecond)
+	for range 2 {
+		resp, err := http.Get("http://" + addr + "/read")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,67 +14,7 @@ import (
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
-	"github.com/prometheus/client_golang/prometheus"
 )
-
-// BrokerOptions of the broker inside the node. The zero value is usable.
-type BrokerOptions struct {
-	Listen         string        // address; "" means 127.0.0.1:1883
-	TLS            *tls.Config   // nil means no TLS
-	Users          []User        // none means that anybody may do anything
-	Prefix         string        // of the topics that are stored; "" means iot/sensors
-	DeviceLabel    string        // that names the device of a series; "" means device_id
-	PacketMax      int           // bytes of a packet; 0 means 1 MiB
-	ConnectMax     int           // bytes of a CONNECT, before authentication; 0 means 64 KiB, or PacketMax when that is less
-	MaxConnections int           // 0 means 10,000
-	MaxSessions    int           // connected or kept for later; 0 means twice MaxConnections
-	MaxFilters     int           // subscriptions a client; 0 means 1,000
-	ConnectTimeout time.Duration // from accept to CONNECT; 0 means 10s
-	WriteTimeout   time.Duration // for a reader that does not take what is sent; 0 means 10s
-	SessionExpiry  time.Duration // how long the session of a client that is away is kept; 0 means 7 days
-	RetainedBytes  int           // of all retained messages; 0 means 64 MiB
-	Tuning         Tuning
-	Now            func() time.Time      // for the time of receipt; nil means time.Now
-	Logger         *slog.Logger          // nil discards
-	Registerer     prometheus.Registerer // nil: the metrics count unseen
-}
-
-const (
-	receiveMaximum = 4096 // messages that a client of MQTT 5 may have unacknowledged
-	maxInflight    = 1024 // messages kept for a session that is away
-	maxOutbound    = 1024 // messages that wait for the writer of a connection
-	maxRetained    = 100_000
-)
-
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
-func (o BrokerOptions) withDefaults() BrokerOptions {
-	o.Listen = or(o.Listen, "127.0.0.1:1883")
-	o.Prefix = or(o.Prefix, "iot/sensors")
-	o.PacketMax = or(o.PacketMax, 1<<20)
-	o.ConnectMax = min(or(o.ConnectMax, 64<<10), o.PacketMax)
-	o.MaxConnections = or(o.MaxConnections, 10_000)
-	o.MaxSessions = or(o.MaxSessions, 2*o.MaxConnections)
-	o.MaxFilters = or(o.MaxFilters, 1000)
-	o.ConnectTimeout = or(o.ConnectTimeout, 10*time.Second)
-	o.WriteTimeout = or(o.WriteTimeout, 10*time.Second)
-	o.SessionExpiry = or(o.SessionExpiry, 7*24*time.Hour)
-	o.RetainedBytes = or(o.RetainedBytes, 64<<20)
-	o.Tuning = o.Tuning.withDefaults()
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return o
-}
 
 // Broker is an MQTT 3.1.1 and 5 broker that stores what is published under its prefix.
 type Broker struct {
@@ -87,8 +27,10 @@ type Broker struct {
 	sessions sessions
 	retained retained
 	server   *mochi.Server
-	twins    sync.Pool   // of *mochi.Client: see deliver
-	heard    atomic.Bool // somebody has subscribed, ever
+	twins    sync.Pool    // of *mochi.Client: see deliver
+	heard    atomic.Bool  // somebody has subscribed, ever
+	promised atomic.Int64 // bytes of large packets that are on their way
+	outgoing atomic.Int64 // bytes that wait for readers
 	ready    chan struct{}
 	addr     net.Addr // before ready is closed
 
@@ -106,6 +48,7 @@ func NewBroker(next Appender, letters DeadLetters, o BrokerOptions) *Broker {
 		ready: make(chan struct{}), conns: map[*conn]struct{}{},
 		retained: retained{maxCount: maxRetained, maxBytes: o.RetainedBytes},
 	}
+	b.sessions.maxKept, b.sessions.maxReceipts = int64(o.KeptBytes), int64(o.MaxReceipts)
 	b.collect = newCollector(next, letters, o.Tuning, o.Logger, b.m)
 	b.server = mochi.New(&mochi.Options{
 		Capabilities:           b.capabilities(),
@@ -251,6 +194,7 @@ func (b *Broker) serve(c *conn) {
 	writer.Go(c.write)
 	defer writer.Wait()
 	defer c.Close()
+	defer func() { b.promised.Add(-int64(c.promises.large)) }()
 	defer func() {
 		if r := recover(); r != nil { // the library does, on some malformed packets
 			b.m.dropped.WithLabelValues("panic").Inc()

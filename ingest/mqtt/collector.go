@@ -50,7 +50,7 @@ type pack struct {
 	keys   []byte // of all entries; Batch.Series get their keys at the commit, when it grows no more
 	ends   []int  // of each entry's key in keys
 	msgs   []message
-	bytes  int // of payloads
+	bytes  int // of payloads and keys
 	number uint64
 }
 
@@ -78,7 +78,7 @@ type collector struct {
 // Tuning of how messages become batches. The zero value is usable.
 type Tuning struct {
 	MaxMessages int           // messages a batch; 0 means 4,096
-	MaxBytes    int           // bytes of payload a batch; 0 means 8 MiB
+	MaxBytes    int           // bytes of payload and names a batch; 0 means 8 MiB
 	InFlight    int           // batches being committed at once; 0 means 3
 	RetryFor    time.Duration // how long a batch is tried again before its senders are cut off; 0 means 15s
 	DrainFor    time.Duration // how long shutting down may wait for commits; 0 means 10s
@@ -139,7 +139,7 @@ func (k *pack) add(m message, p *parsed) {
 		k.batch.Series = append(k.batch.Series, series.Entry{First: len(k.batch.Samples), Count: 1})
 		k.batch.Samples = append(k.batch.Samples, series.Sample{T: it.t, V: it.v})
 	}
-	k.bytes += len(m.payload)
+	k.bytes += len(m.payload) + len(p.keys)
 	k.msgs = append(k.msgs, m)
 }
 

@@ -17,6 +17,7 @@ import (
 //   - Writes never block: they go to a bounded buffer, which its own goroutine empties. The library
 //     holds locks while it writes, and one slow reader would stop all. A reader
 //     that falls behind by more than the buffer is cut off.
+//   - Large packets that have begun and not come are few and have a deadline; see promises.
 //   - Deadlines are set a few times per keepalive and not for each packet.
 //   - The Receive Maximum of an MQTT 5 subscriber is kept here; see window.
 type conn struct {
@@ -32,6 +33,7 @@ type conn struct {
 
 	// Of the reading goroutine alone.
 	hello    hello
+	promises promises
 	deadline time.Time
 	said     parsed
 	asked    uint16 // the id of the last SUBSCRIBE or UNSUBSCRIBE
@@ -46,9 +48,22 @@ type conn struct {
 	window window
 	shut   bool
 	wake   chan struct{} // has one token when out, or shut, wants attention
+	under  int           // bytes that are being written
+	told   int64         // bytes that count in the broker's waiting
 }
 
-const maxOut = 4 << 20 // bytes that may wait for a reader; at least one packet always may
+const (
+	maxOut   = 4 << 20  // bytes that may wait for a reader; at least one packet always may
+	outShare = 64 << 10 // when too much waits for all of them
+)
+
+// account tells the broker how much waits for this reader; true: too much waits for all. The caller holds mu.
+func (c *conn) account() bool {
+	n := int64(len(c.out) + c.window.bytes + c.under)
+	change := n - c.told
+	c.told = n
+	return c.b.outgoing.Add(change) > int64(c.b.o.OutBytes)
+}
 
 func newConn(b *Broker, nc net.Conn) *conn {
 	return &conn{Conn: nc, b: b, hello: hello{max: b.o.ConnectMax}, said: parsed{label: b.o.DeviceLabel}, gone: make(chan struct{}), wake: make(chan struct{}, 1)}
@@ -66,6 +81,10 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, herr
 		}
 	}
+	if !c.follow(p[:n]) {
+		c.b.m.dropped.WithLabelValues("promised").Inc()
+		return 0, errPromised
+	}
 	return n, err
 }
 
@@ -78,7 +97,7 @@ func (c *conn) drain() {
 // SetDeadline is called by the library before it reads a packet. The time it
 // gives is one and a half keepalives from now, as far as 16 bits go.
 func (c *conn) SetDeadline(time.Time) error {
-	if c.draining.Load() {
+	if c.draining.Load() || c.promises.large > 0 {
 		return nil
 	}
 	if c.keepalive == 0 {
@@ -106,7 +125,11 @@ func (c *conn) Write(p []byte) (int, error) {
 		return 0, net.ErrClosed
 	}
 	c.out = c.window.pass(c.out, p)
-	slow := len(c.out)+c.window.bytes > max(maxOut, 2*len(p))
+	most := max(maxOut, 2*len(p))
+	if c.account() {
+		most = outShare
+	}
+	slow := len(c.out)+c.window.bytes > most
 	c.mu.Unlock()
 	if slow {
 		c.b.m.dropped.WithLabelValues("slow").Inc()
@@ -146,6 +169,7 @@ func (c *conn) flush() {
 func (c *conn) credit() {
 	c.mu.Lock()
 	c.out = c.window.credit(c.out)
+	c.account()
 	c.mu.Unlock()
 	c.flush()
 }
@@ -169,7 +193,8 @@ func (c *conn) cut(why error) {
 		cl.Stop(why)
 	}
 	c.mu.Lock()
-	c.out = nil
+	c.out, c.window.held, c.window.bytes = nil, nil, 0
+	c.account()
 	c.mu.Unlock()
 	_ = c.Close()
 	_ = c.Conn.SetDeadline(time.Unix(1, 0))
@@ -177,11 +202,17 @@ func (c *conn) cut(why error) {
 
 // write is the writing goroutine. It ends when the connection is closed, and closes the socket.
 func (c *conn) write() {
-	defer c.Conn.Close()
+	defer func() {
+		c.mu.Lock()
+		c.out, c.window.held, c.window.bytes, c.under = nil, nil, 0, 0
+		c.account()
+		c.mu.Unlock()
+		_ = c.Conn.Close()
+	}()
 	for range c.wake {
 		c.mu.Lock()
 		p, shut := c.out, c.shut
-		c.out, c.spare = c.spare[:0], nil
+		c.out, c.spare, c.under = c.spare[:0], nil, len(p)
 		c.mu.Unlock()
 		if len(p) > 0 {
 			limit := c.b.o.WriteTimeout
@@ -204,6 +235,8 @@ func (c *conn) write() {
 		if cap(p) <= 64<<10 {
 			c.spare = p
 		}
+		c.under = 0
+		c.account()
 		again := len(c.out) > 0 || c.shut
 		c.mu.Unlock()
 		if again {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -23,7 +24,7 @@ func (h *hook) Provides(what byte) bool {
 	switch what {
 	case mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnSessionEstablish, mochi.OnSessionEstablished,
 		mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped, mochi.OnDisconnect,
-		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnSubscribe, mochi.OnWill, mochi.OnWillSent, mochi.OnClientExpired, mochi.OnRetainedExpired:
+		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnSubscribe, mochi.OnWill, mochi.OnRetainMessage, mochi.OnWillSent, mochi.OnClientExpired, mochi.OnRetainedExpired:
 		return true
 	}
 	return false
@@ -93,8 +94,15 @@ func (h *hook) OnSessionEstablish(cl *mochi.Client, pk packets.Packet) {
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
 
-	c.session = h.b.sessions.attach(cl.ID, pk.Connect.Clean)
+	c.session = h.b.sessions.attach(cl.ID, pk.Connect.Clean || h.ends(cl.ID))
 	c.client.Store(cl)
+}
+
+// ends says whether the session of a connected client ends when another takes its name: the library goes on with none of MQTT 3.1.1 that
+// had a clean start.
+func (h *hook) ends(id string) bool {
+	old, known := h.b.server.Clients.Get(id)
+	return known && old.Properties.Clean && old.Properties.ProtocolVersion < 5
 }
 
 // OnSessionEstablished comes after all that the session is owed has been written again.
@@ -102,6 +110,7 @@ func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.mu.Lock()
 	c.out = c.window.resume(c.out, c.session.order)
+	c.account()
 	c.mu.Unlock()
 	c.flush()
 }
@@ -109,7 +118,11 @@ func (h *hook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 // OnQosPublish notes the order in which messages go to a client.
 func (h *hook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
 	if c, ok := cl.Net.Conn.(*conn); ok && pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
-		c.session.owe(pk.PacketID)
+		if !c.session.owe(pk.PacketID, extent(&pk)) && cl.State.Inflight.Delete(pk.PacketID) { // it is sent once, to who is there
+			atomic.AddInt64(&h.b.server.Info.Inflight, -1)
+			h.b.m.dropped.WithLabelValues("not_kept").Inc()
+		}
+		c.session.sweep(func(id uint16) bool { _, ok := cl.State.Inflight.Get(id); return ok })
 	}
 }
 
@@ -143,9 +156,13 @@ func (h *hook) OnClientExpired(cl *mochi.Client) {
 // OnSubscribe makes filters invalid that cost too much; the library then refuses them.
 func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 	h.b.heard.Store(true)
-	n := cl.State.Subscriptions.Len()
+	n, all := cl.State.Subscriptions.Len(), atomic.LoadInt64(&h.b.server.Info.Subscriptions)
 	for i := range pk.Filters {
-		if n++; n > h.b.o.MaxFilters || !sane(pk.Filters[i].Filter) {
+		_, has := cl.State.Subscriptions.Get(pk.Filters[i].Filter)
+		if !has {
+			n, all = n+1, all+1
+		}
+		if !has && (n > h.b.o.MaxFilters || n > filterShare && all > int64(h.b.o.MaxSubscriptions)) || !sane(pk.Filters[i].Filter) {
 			h.b.m.refused.WithLabelValues("subscription").Inc()
 			pk.Filters[i].Filter = ""
 		}
@@ -154,8 +171,21 @@ func (h *hook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
 }
 
 func (h *hook) OnWill(_ *mochi.Client, w mochi.Will) (mochi.Will, error) {
-	w.Retain = w.Retain && h.b.retained.keep(w.TopicName, len(w.Payload))
+	if w.WillDelayInterval > 0 {
+		return w, nil // it may never be sent; see OnRetainMessage
+	}
+	w.Retain = w.Retain && h.b.retained.keep(&packets.Packet{TopicName: w.TopicName, Payload: w.Payload, Properties: packets.Properties{User: w.User}})
 	return w, nil
+}
+
+// OnRetainMessage takes away a will with a delay for which there is no room. All else has room before it is retained.
+func (h *hook) OnRetainMessage(_ *mochi.Client, pk packets.Packet, _ int64) {
+	if pk.Connect.WillProperties.WillDelayInterval > 0 && !h.b.retained.keep(&pk) {
+		h.b.m.refused.WithLabelValues("retained").Inc()
+		none := packets.Packet{TopicName: pk.TopicName}
+		h.b.retained.keep(&none)
+		h.b.server.Topics.RetainMessage(none)
+	}
 }
 
 // OnWillSent stores a will that is a sample.
@@ -168,7 +198,7 @@ func (h *hook) OnWillSent(_ *mochi.Client, pk packets.Packet) {
 	h.b.collect.add(message{topic: pk.TopicName, payload: pk.Payload}, &p)
 }
 
-func (h *hook) OnRetainedExpired(topic string) { h.b.retained.keep(topic, 0) }
+func (h *hook) OnRetainedExpired(topic string) { h.b.retained.keep(&packets.Packet{TopicName: topic}) }
 
 // nothing is a packet that the library reads and forgets: an answer to no message.
 func nothing() packets.Packet {

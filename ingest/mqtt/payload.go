@@ -14,7 +14,10 @@ import (
 	"github.com/minitrue/minitrue/chunk/series"
 )
 
-const maxName = 1024 // bytes of a metric name or a device id
+const (
+	maxName  = 1024 // bytes of a metric name or a device id
+	maxFlaws = 1000 // of a message that are told apart
+)
 
 // parsed is what a message says. It is reused: reset keeps the memory.
 type parsed struct {
@@ -22,6 +25,8 @@ type parsed struct {
 	keys  []byte // of all items, one after another
 	items []item
 	flaws []flaw
+	most  int // bytes of keys: names may come from the topic, and then an item of a few bytes has some thousand
+	more  int // flaws beyond maxFlaws
 }
 
 type item struct {
@@ -39,7 +44,30 @@ type flaw struct {
 
 func (p *parsed) reset() {
 	clear(p.flaws)
-	p.keys, p.items, p.flaws = p.keys[:0], p.items[:0], p.flaws[:0]
+	p.keys, p.items, p.flaws, p.more = p.keys[:0], p.items[:0], p.flaws[:0], 0
+}
+
+// mostKeys is how many bytes of keys a message may have.
+func mostKeys(payload []byte) int { return 8<<20 + 8*len(payload) }
+
+const keptParsed = 16 << 10 // bytes of keys, and about of the rest, that a connection keeps for its next message
+
+// trim lets go of what only a large message needed.
+func (p *parsed) trim() {
+	if cap(p.keys) > keptParsed {
+		p.keys = nil
+	}
+	if cap(p.items) > keptParsed/24 {
+		p.items = nil
+	}
+	if clear(p.flaws); cap(p.flaws) > keptParsed/64 {
+		p.flaws = nil
+	}
+}
+
+// fits says whether the key of one more item has room.
+func (p *parsed) fits(metric, device string) bool {
+	return len(p.keys)+len(metric)+len(device)+len(p.label)+32 <= p.most
 }
 
 func (p *parsed) add(metric, device string, t int64, v float64) {
@@ -55,6 +83,11 @@ func (p *parsed) add(metric, device string, t int64, v float64) {
 }
 
 func (p *parsed) flaw(part []byte, reason, format string, args ...any) {
+	if len(p.flaws) >= maxFlaws {
+		p.more++
+		p.flaws[maxFlaws-1] = flaw{"more", fmt.Errorf("%d more parts of the message cannot be stored", p.more+1), nil}
+		return
+	}
 	p.flaws = append(p.flaws, flaw{reason, fmt.Errorf(format, args...), part})
 }
 
@@ -70,6 +103,7 @@ func (p *parsed) parse(at place, payload []byte, now int64) {
 }
 
 func (p *parsed) slow(at place, payload []byte, now int64) {
+	p.most = mostKeys(payload)
 	text := bytes.TrimSpace(payload)
 	switch {
 	case !utf8.Valid(text):
@@ -156,6 +190,8 @@ func (p *parsed) named(text []byte, metric, device string, t int64, v float64) {
 		p.flaw(text, "name_length", "a name has more than %d bytes", maxName)
 	case !utf8.ValidString(metric) || !utf8.ValidString(device):
 		p.flaw(text, "utf8", "the topic is not valid UTF-8")
+	case !p.fits(metric, device):
+		p.flaw(text, "size", "the names of all items of the message have more than %d bytes: send fewer at once", p.most)
 	default:
 		p.add(metric, device, t, v)
 	}

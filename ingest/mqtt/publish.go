@@ -32,6 +32,7 @@ func (b *Broker) publish(c *conn, pk *packets.Packet) {
 		m.ref = &own
 	}
 	c.said.reset()
+	defer c.said.trim()
 	if b.prefix.has(topic) {
 		b.read(&c.said, topic, pk.Payload, pk.FixedHeader.Retain)
 	} else if c.waiting.Load() == 0 { // nothing to store, and nothing to wait for
@@ -140,7 +141,7 @@ func (c *conn) failed(m *message) {
 // deliver retains a message and queues it for its subscribers. The library does so for
 // what its own client publishes; a twin is that client with the name of the real one.
 func (b *Broker) deliver(id string, version byte, pk *packets.Packet) {
-	if pk.FixedHeader.Retain && !b.retained.keep(pk.TopicName, len(pk.Payload)) {
+	if pk.FixedHeader.Retain && !b.retained.keep(pk) {
 		pk.FixedHeader.Retain = false
 		b.m.refused.WithLabelValues("retained").Inc()
 	}

@@ -14,6 +14,7 @@ func (p *parsed) fast(at place, b []byte, now int64) bool {
 	if !utf8.Valid(b) {
 		return false
 	}
+	p.most = mostKeys(b)
 	i := space(b, 0)
 	if i == len(b) {
 		return false
@@ -119,7 +120,7 @@ func (p *parsed) fastObject(at place, b []byte, i int, now int64) (int, bool) {
 }
 
 func (p *parsed) fastAdd(metric, device string, t int64, v float64) bool {
-	if device == "" || len(metric) > maxName || len(device) > maxName || !utf8.ValidString(metric) || !utf8.ValidString(device) {
+	if device == "" || len(metric) > maxName || len(device) > maxName || !utf8.ValidString(metric) || !utf8.ValidString(device) || !p.fits(metric, device) {
 		return false
 	}
 	p.add(metric, device, t, v)

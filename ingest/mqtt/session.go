@@ -1,14 +1,29 @@
 package mqtt
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // sessions remember, by client id, which messages of quality 2 have been stored and
 // not yet released, so that one sent again is not stored again, and the order of those that the
 // client has to acknowledge. They live as long as the library's own session of that client.
 type sessions struct {
+	maxReceipts int64 // in all of them; then each may have a few
+	maxKept     int64 // bytes of messages to clients in all of them; then each may have a little
+	receipts    atomic.Int64
+	kept        atomic.Int64
+
 	mu   sync.Mutex // guards byID
 	byID map[string]*session
 }
+
+const (
+	receiptShare = 16         // receipts that a session may have in any case
+	keptMost     = maxOut / 2 // bytes of messages that a session may have: when it goes on, all of them are sent at once
+	keptShare    = 16 << 10   // in any case
+	keptOverhead = 1 << 10    // of a message, about
+)
 
 // attach returns the client's session, a new one when it wants a clean start.
 func (s *sessions) attach(id string, clean bool) *session {
@@ -17,7 +32,10 @@ func (s *sessions) attach(id string, clean bool) *session {
 	if old := s.byID[id]; old != nil && !clean {
 		return old
 	}
-	n := &session{}
+	if old := s.byID[id]; old != nil {
+		old.end()
+	}
+	n := &session{all: s}
 	if s.byID == nil {
 		s.byID = map[string]*session{}
 	}
@@ -29,40 +47,103 @@ func (s *sessions) attach(id string, clean bool) *session {
 func (s *sessions) drop(id string, old *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if old == nil || s.byID[id] == old {
+	if old == nil {
+		old = s.byID[id]
+	}
+	if old != nil && s.byID[id] == old {
 		delete(s.byID, id)
+		old.end()
 	}
 }
 
 type session struct {
-	mu   sync.Mutex // guards what follows
-	ids  map[uint16]*receipt
-	owed map[uint16]uint64 // what the client has to acknowledge: a number that grows with each message
-	last uint64
+	all *sessions
+
+	mu    sync.Mutex // guards what follows
+	ended bool
+	ids   map[uint16]*receipt
+	owed  map[uint16]debt // what the client has to acknowledge
+	last  uint64
+	kept  int64 // bytes of owed
 }
 
-// owe notes that a message to the client is on its way, and settle that it is finished.
-func (s *session) owe(id uint16) {
+type debt struct {
+	order uint64 // grows with each message
+	bytes int64
+}
+
+// owe notes that a message to the client is on its way, and settle that it is finished. It returns false when there is no room to keep it.
+func (s *session) owe(id uint16, bytes int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forgive(id)
+	n := int64(bytes) + keptOverhead
+	if over := s.all.kept.Load()+n > s.all.maxKept; s.ended || s.kept > 0 && (s.kept+n > keptMost || over && s.kept+n > keptShare) {
+		return false
+	}
 	if s.owed == nil {
-		s.owed = map[uint16]uint64{}
+		s.owed = map[uint16]debt{}
 	}
 	s.last++
-	s.owed[id] = s.last
+	s.owed[id] = debt{s.last, n}
+	s.add(n)
+	return true
 }
 
 func (s *session) settle(id uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.owed, id)
+	s.forgive(id)
+}
+
+// forgive is settle with mu held.
+func (s *session) forgive(id uint16) {
+	if d, ok := s.owed[id]; ok {
+		delete(s.owed, id)
+		s.add(-d.bytes)
+	}
+}
+
+func (s *session) add(bytes int64) {
+	s.kept += bytes
+	s.all.kept.Add(bytes)
+}
+
+// sweep forgives what there is no message of any more.
+func (s *session) sweep(is func(id uint16) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.owed) <= 2*maxInflight {
+		return
+	}
+	for id := range s.owed {
+		if !is(id) {
+			s.forgive(id)
+		}
+	}
+}
+
+// end gives back what the session takes of what all may have.
+func (s *session) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	s.add(-s.kept)
+	s.all.receipts.Add(-int64(len(s.ids)))
+	s.owed, s.ids = nil, nil
+}
+
+// forget forgets a receipt, with mu held.
+func (s *session) forget(id uint16) {
+	delete(s.ids, id)
+	s.all.receipts.Add(-1)
 }
 
 // order sorts messages to the client as they came.
 func (s *session) order(id uint16) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.owed[id]
+	return s.owed[id].order
 }
 
 // receipt is the state of one message of quality 2.
@@ -94,8 +175,11 @@ func (s *session) begin(id uint16, sum uint64, c *conn, limit int) (receiptState
 	case old != nil && old.sum == sum:
 		old.to = c
 		return queued, nil
-	case old == nil && len(s.ids) >= limit:
+	case s.ended, old == nil && (len(s.ids) >= limit || len(s.ids) >= receiptShare && s.all.receipts.Load() >= s.all.maxReceipts):
 		return full, nil
+	}
+	if old == nil {
+		s.all.receipts.Add(1)
 	}
 	if s.ids == nil {
 		s.ids = map[uint16]*receipt{}
@@ -115,7 +199,7 @@ func (s *session) commit(id uint16, r *receipt) *conn {
 	to := r.to
 	r.to, r.stored = nil, true
 	if r.released {
-		delete(s.ids, id)
+		s.forget(id)
 	}
 	return to
 }
@@ -127,7 +211,7 @@ func (s *session) abort(id uint16, r *receipt) *conn {
 	if s.ids[id] != r {
 		return nil
 	}
-	delete(s.ids, id)
+	s.forget(id)
 	return r.to
 }
 
@@ -139,7 +223,7 @@ func (s *session) release(id uint16) bool {
 	switch {
 	case r == nil:
 	case r.stored:
-		delete(s.ids, id)
+		s.forget(id)
 	default:
 		r.released = true
 	}

@@ -135,6 +135,8 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		ms := strconv.FormatInt(s.o.Now().UnixMilli(), 10)
 		w.Header().Set(headerTime, ms)
 		w.Header().Set(headerAuth, proveTime(s.o.Secret, r.Header.Get(headerNonce), ms))
+	} else {
+		w.Header().Set("Connection", "close") // a stranger holds none while he has nothing to ask
 	}
 	http.Error(w, no.text, no.code)
 }

@@ -96,7 +96,7 @@ func (c *steady) run(ctx context.Context, s *Server) {
 		a := &shortAnswer{header: http.Header{}}
 		s.serve(a, r)
 		n, err := io.CopyN(io.Discard, body, maxDrained+1)
-		last := n > maxDrained || err != nil && !errors.Is(err, io.EOF) || r.Close
+		last := n > maxDrained || err != nil && !errors.Is(err, io.EOF) || r.Close || a.header.Get("Connection") == "close"
 		if c.answer(a, r, last) != nil || last {
 			return
 		}

@@ -236,3 +236,21 @@ func TestSteadyHostile(t *testing.T) {
 		})
 	}
 }
+
+// Who is refused holds no connection, and no buffers for it, until he may ask again.
+func TestRefusedStrangersAreHungUpOn(t *testing.T) {
+	w := newWorld(t, []byte("a secret of all nodes"))
+	conn, err := net.Dial("tcp", w.member.Peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "POST /peer/v1/echo HTTP/1.1\r\nHost: x\r\n%s: 1\r\nContent-Length: 0\r\n\r\n", headerSteady); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+		t.Errorf("the answer is %.100q, then %v", answer, err)
+	}
+}
