@@ -21,7 +21,8 @@
 // An object becomes a sample of the series {__name__=metric_name, device_id=device_id}. A
 // metric_name or device_id that is absent or null is taken from the topic; where
 // both say something, the payload wins. Other fields are ignored, and of a field that is there
-// twice the last counts. Names are any non-empty UTF-8 of at most 1,024 bytes.
+// twice the last counts. Names are any non-empty UTF-8 of at most 1,024 bytes, and those of a message, the topic's counted
+// for each object, have at most 8 MiB and 8 times the payload together.
 //
 // A timestamp below 10^11 is in seconds, below 10^14 in milliseconds, below
 // 10^17 in microseconds, else in nanoseconds; it may have a fraction, stand in a string, or be
