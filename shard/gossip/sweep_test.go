@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,12 +59,17 @@ func TestRoomBesideDeletes(t *testing.T) {
 
 // What was swept does not come back from a node that has it still, and all nodes have the same records after it.
 func TestSweptStaysAway(t *testing.T) {
+	var late atomic.Bool
 	now := time.Now()
-	clock := func() time.Time { return now.Add(-100 * 24 * time.Hour) }
 	w := newWorld(t)
 	options := func(i int, seeds ...string) Options {
 		o := w.options(i, seeds...)
-		o.Now = func() time.Time { return clock() }
+		o.Now = func() time.Time {
+			if late.Load() {
+				return now
+			}
+			return now.Add(-100 * 24 * time.Hour)
+		}
 		return o
 	}
 	a := w.start(options(1))
@@ -76,7 +82,7 @@ func TestSweptStaysAway(t *testing.T) {
 	if err := a.Put(map[string][]byte{DeletePrefix + "x": nil}); err != nil {
 		t.Fatal(err)
 	}
-	clock = func() time.Time { return now }
+	late.Store(true)
 	if err := a.sweep(); err != nil {
 		t.Fatal(err)
 	}
