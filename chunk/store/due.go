@@ -46,9 +46,7 @@ func (s *Store) due() bool {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	now := s.o.Now()
-	s.viewMu.Lock()
-	waits := len(s.tables) > 1
-	s.viewMu.Unlock()
+	waits := s.waiting() > 0
 	must := !waits && (s.wal.Size() >= maxLog || s.idleShouldGo(now)) // metadata, exemplars and series without samples, too
 	if s.active.Samples() == 0 {
 		s.active.born.Store(now.UnixNano())

@@ -46,13 +46,9 @@ func (f *watchedFile) Truncate(n int64) error {
 	return f.File.Truncate(n)
 }
 
-// Segments are given back to the disk in steps, with a rest after each.
-func TestDropInSteps(t *testing.T) {
-	fs := &watched{disk.OS, map[string][]int64{}}
-	w, err := Open(t.TempDir(), Options{FS: fs, SegmentSize: 5 * dropStep / 2}, func(uint64, Type, []byte) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+// fill writes some segments, and returns the number of the one behind them.
+func fill(t *testing.T, w *WAL) uint64 {
+	t.Helper()
 	rec := make([]byte, dropStep/4)
 	for range 30 {
 		p, err := w.Append(Samples, rec)
@@ -67,6 +63,17 @@ func TestDropInSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n
+}
+
+// Segments are given back to the disk in steps, with a rest after each.
+func TestDropInSteps(t *testing.T) {
+	fs := &watched{disk.OS, map[string][]int64{}}
+	w, err := Open(t.TempDir(), Options{FS: fs, SegmentSize: 5 * dropStep / 2}, func(uint64, Type, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := fill(t, w)
 	rests := 0
 	if err := w.Drop(n, func() { rests++ }); err != nil {
 		t.Fatal(err)
@@ -150,20 +157,7 @@ func TestVerifyDuringDrop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec := make([]byte, dropStep/4)
-	for range 30 {
-		p, err := w.Append(Samples, rec)
-		if err == nil {
-			err = w.Sync(p)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	n, err := w.Rotate()
-	if err != nil {
-		t.Fatal(err)
-	}
+	n := fill(t, w)
 	cut, verified, dropped := make(chan bool), make(chan bool), make(chan error)
 	second := filepath.Join(dir, segmentName(2))
 	whole, err := os.Stat(second)

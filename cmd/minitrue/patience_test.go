@@ -81,20 +81,26 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 	}
 }
 
+// wantAnswer checks that a request was read and answered.
+func wantAnswer(t *testing.T, resp *http.Response, err error, read chan error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if readErr := <-read; err != nil || readErr != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("%v %v: %s %s", err, readErr, resp.Status, text)
+	}
+}
+
 // A body that comes, however long the work on it takes, is answered, and so is the next one on the connection. It is short, so that its time is over
 // while the work goes on.
 func TestBodyThatComes(t *testing.T) {
 	addr, read := patientDoor(t, 2*time.Second, 3*time.Second)
 	for range 2 {
 		resp, err := http.Post("http://"+addr+"/read", "text/plain", strings.NewReader(strings.Repeat("x", 100)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if readErr := <-read; err != nil || readErr != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("%v %v: %s %s", err, readErr, resp.Status, text)
-		}
+		wantAnswer(t, resp, err, read)
 	}
 }
 
@@ -103,13 +109,6 @@ func TestNoBodyNoLimit(t *testing.T) {
 	addr, read := patientDoor(t, 2*time.Second, 3*time.Second)
 	for range 2 {
 		resp, err := http.Get("http://" + addr + "/read")
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if readErr := <-read; err != nil || readErr != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("%v %v: %s %s", err, readErr, resp.Status, text)
-		}
+		wantAnswer(t, resp, err, read)
 	}
 }

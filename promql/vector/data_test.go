@@ -31,8 +31,8 @@ const (
 
 func quizOf(r *rand.Rand) quiz.Quiz { return quiz.Quiz{Rand: r, Start: dataStart, Span: dataSpan} }
 
-// randomStore holds the samples of sensors in blocks and in memory, some of them late and overlapping, and some deleted.
-func randomStore(t testing.TB, r *rand.Rand) *store.Store {
+// openStore makes an empty store that lives as long as the test.
+func openStore(t testing.TB) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.TempDir(), store.Options{})
 	if err != nil {
@@ -43,6 +43,13 @@ func randomStore(t testing.TB, r *rand.Rand) *store.Store {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// randomStore holds the samples of sensors in blocks and in memory, some of them late and overlapping, and some deleted.
+func randomStore(t testing.TB, r *rand.Rand) *store.Store {
+	t.Helper()
+	s := openStore(t)
 	type point struct {
 		ls labels.Labels
 		t  int64

@@ -9,25 +9,17 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 
-	"github.com/minitrue/minitrue/chunk/store"
 	"github.com/minitrue/minitrue/promql/appender"
 )
 
 // storeOf holds a series a sample every 15 s, in blocks when it is flushed.
 func storeOf(t testing.TB, flush bool, values map[string][]float64) scanner {
 	t.Helper()
-	s, err := store.Open(t.TempDir(), store.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := openStore(t)
 	app := appender.New(s).Appender(t.Context())
 	for name, vs := range values {
 		var ref storage.SeriesRef
+		var err error
 		for i, v := range vs {
 			if ref, err = app.Append(ref, labels.FromStrings("__name__", name, "device_id", "d"), dataStart+int64(i)*15_000, v); err != nil {
 				t.Fatal(err)
