@@ -109,12 +109,35 @@ func (r *Registry) Release() {
 	r.pairIDs.release()
 }
 
-// Lookup finds the refs of ids; refs[i] is 0 where an id is not known. It returns how many are not.
+// How many ids are looked for in the table together, until it is seen whether the next ones follow in the order of refs: more and more as long
+// as none do.
+const (
+	leastSearch = 8
+	mostSearch  = 512
+	goodRun     = 4 // refs that followed
+)
+
+// Lookup finds the refs of ids; refs[i] is 0 where an id is not known. It returns how many are not. Who writes series again mostly does so in the
+// order in which they were new, so that the next ref is tried before the table, which is all over the memory.
 func (r *Registry) Lookup(ids []series.ID, refs []Ref) (unknown int) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	for at, n := 0, leastSearch; at < len(ids); {
+		to := min(at+n, len(ids))
+		unknown += r.search(ids[at:to], refs[at:to])
+		run := r.follow(ids[to:], refs[to:], refs[to-1])
+		if n = min(2*n, mostSearch); run >= goodRun {
+			n = leastSearch
+		}
+		at = to + run
+	}
+	return unknown
+}
+
+// search finds the refs of ids by the table, and returns how many are not known.
+func (r *Registry) search(ids []series.ID, refs []Ref) (unknown int) {
 	r.ids.candidates(ids, refs)
-	for i, ref := range refs[:len(ids)] {
+	for i, ref := range refs {
 		if ref != 0 && r.series.at(uint32(ref)).id != ids[i] {
 			refs[i] = r.lookup(ids[i])
 		}
@@ -123,6 +146,19 @@ func (r *Registry) Lookup(ids []series.ID, refs []Ref) (unknown int) {
 		}
 	}
 	return unknown
+}
+
+// follow finds how many of the first ids are those of the refs after last, and sets these.
+func (r *Registry) follow(ids []series.ID, refs []Ref, last Ref) int {
+	end := r.series.next.Load()
+	for i, id := range ids {
+		last++
+		if uint32(last) >= end || last%(1<<refBits) == 0 || r.series.at(uint32(last)).id != id {
+			return i
+		}
+		refs[i] = last
+	}
+	return len(ids)
 }
 
 func (r *Registry) lookup(id series.ID) Ref {
