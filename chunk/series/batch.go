@@ -89,6 +89,8 @@ type Batch struct {
 	// Keep, where it is set, lets who appends the batch have Series, Samples and the bytes of Keys for longer than the append: they stay as
 	// they are until release has been called, from any goroutine. A nil release means that there is no memory for that now.
 	Keep func() (release func())
+
+	parts []part // that were joined into the batch
 }
 
 // Rejected counts what of a batch cannot ever be stored, and why.
@@ -125,7 +127,8 @@ func (b *Batch) Reset() {
 	clear(b.Metadata)
 	b.Series, b.Samples = b.Series[:0], b.Samples[:0]
 	b.Histograms, b.Exemplars, b.Metadata, b.IDs = b.Histograms[:0], b.Exemplars[:0], b.Metadata[:0], b.IDs[:0]
-	b.Rejected = Rejected{}
+	clear(b.parts)
+	b.Rejected, b.parts = Rejected{}, b.parts[:0]
 }
 
 // Reject marks series i as one that cannot be stored, and counts its samples,
@@ -142,6 +145,9 @@ func (b *Batch) Reject(i int, reason string, err error) {
 	b.Rejected.Histograms += h
 	b.Rejected.Exemplars += x
 	b.Rejected.Count(reason, e.Count+h+x, err)
+	if p := b.partOf(i); p != nil {
+		p.of.Reject(i-p.first, reason, err)
+	}
 }
 
 // countSorted counts the elements that are i, of n in ascending order.

@@ -4,9 +4,13 @@
 //
 // # Writing
 //
-//	                                        ┌─▶ Local.Append, when this node is one of them
-//	batch ─▶ split by partition ─▶ encode ──┼─▶ POST /peer/v1/write ─▶ AcceptHandler ─▶ its Local
-//	                               once     └─▶ a hint, when the node is down, fails or is too slow
+//	                                               ┌─▶ Local.Append, when this node is one of them
+//	batch ─▶ join ─▶ split by partition ─▶ encode ─┼─▶ POST /peer/v1/write ─▶ AcceptHandler ─▶ its Local
+//	                                       once    └─▶ a hint, when the node is down, fails or is too slow
+//
+// Batches that come while others are under way go together as one ([series.Batch.Join]), so that many small ones cost as few requests and syncs as
+// a large one; when several senders write at once, they are waited for half as long as a round takes, and 1 ms at most. Nobody waits longer than
+// 20 ms for a round that is held up, and when batches cannot be stored together each is tried by itself.
 //
 // Partitions with the same writers share a route, and what takes a route is encoded once, as a part of a remote_write 1.0
 // body: a series keeps the bytes of its key. Nodes that get the same parts share the compressed body, too. What is
@@ -15,8 +19,8 @@
 //
 // Of a series that all who get it have stored before, the id is sent in the place of the labels (a brief, which stands before the body). Which
 // these are is a guess: a node that does not know one of them, since it began anew, say, stores nothing and says so, and gets
-// the same with labels. With it the route is remembered: who knows the id does not look at the labels again. Hints always have labels. Bodies for one node that come while it answers go together, in one
-// request and one sync there; when several senders write at once, they are waited for half as long as a request takes, and 1 ms at most.
+// the same with labels. With it the route is remembered: who knows the id does not look at the labels again. Hints always have labels. Bodies for one node that come while it answers go together, too, in one
+// request and one sync there.
 //
 // A write is acknowledged when enough of the owners, and during a change of the ring enough of the next owners as well, have
 // stored it ([Consistency]); else it fails with [series.ErrUnavailable], at the moment when that is certain, and the sender tries again.

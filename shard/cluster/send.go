@@ -53,7 +53,6 @@ type missed struct {
 // ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
 // another view is, or may soon be, a better one.
 func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written origin, restart bool) error {
-	b.RejectLarge() // no node says that it left out a histogram alone
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
 	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, began: time.Now(), s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}
@@ -168,7 +167,7 @@ func (sh *shipment) start(d *delivery, whole bool) *body {
 // deliver sends a body to a node and notes what comes of it.
 func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body) {
 	until := time.Now().Add(sh.w.o.PeerTimeout)
-	rejected, err := l.group.post(m, b, sh.written, false, until)
+	rejected, err := l.post(m, b, sh.written, false, until)
 	l.give(b.weight)
 	if errors.Is(err, series.ErrUnknownSeries) {
 		b.spoiled.Store(true) // the connection may not have let go of it
@@ -176,7 +175,7 @@ func (sh *shipment) deliver(l *lane, n int, m shard.Member, d *delivery, b *body
 		sh.mu.Lock()
 		b = sh.wholeOf(d)
 		sh.mu.Unlock()
-		rejected, err = l.group.post(m, b, sh.written, true, until)
+		rejected, err = l.post(m, b, sh.written, true, until)
 	}
 	defer b.release()
 	if err != nil {
@@ -270,7 +269,7 @@ func (sh *shipment) reject(b *series.Batch) {
 	slices.Sort(all)
 	for _, i := range all {
 		r := sh.rejects[i]
-		b.Reject(int(i), r.reason, fmt.Errorf("series %d: %s", i+1, r.detail))
+		b.Reject(int(i), r.reason, fmt.Errorf("series %d: %s", b.Number(int(i)), r.detail))
 	}
 }
 

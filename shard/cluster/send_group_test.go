@@ -53,7 +53,7 @@ func TestBodiesTogether(t *testing.T) {
 		all = append(all, b)
 		ts = append(ts, &ticket{m: m, body: w.bodyOf(t, b), until: time.Now().Add(time.Minute), done: make(chan struct{})})
 	}
-	w.writer.lane(m).group.send(ts)
+	w.writer.lane(m).send(ts)
 	for i, b := range all {
 		if ts[i].err != nil {
 			t.Fatal(ts[i].err)
@@ -99,11 +99,11 @@ func TestWritesGoTogether(t *testing.T) {
 	if n := w.nodes[1].memory.appends; n < 1 || n > 200 {
 		t.Errorf("%d requests", n)
 	}
-	g := &w.writer.lane(w.nodes[0].View().Members[1]).group
+	g := w.writer.lane(w.nodes[0].View().Members[1]).group
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.waiting) > 0 || g.bytes != 0 || g.running != 0 {
-		t.Errorf("%d wait with %d bytes, %d requests are under way", len(g.waiting), g.bytes, g.running)
+	if len(g.waiting) > 0 || g.amount != 0 || g.running != 0 {
+		t.Errorf("%d wait with %d bytes, %d requests are under way", len(g.waiting), g.amount, g.running)
 	}
 }
 
@@ -121,7 +121,7 @@ func TestOldestOfThoseTogether(t *testing.T) {
 		for _, at := range times {
 			ts = append(ts, &ticket{m: m, body: w.bodyOf(t, simple(3)), written: origin{at: at}, until: time.Now().Add(time.Minute), done: make(chan struct{})})
 		}
-		w.writer.lane(m).group.send(ts)
+		w.writer.lane(m).send(ts)
 		if ts[0].err != nil {
 			t.Fatal(ts[0].err)
 		}

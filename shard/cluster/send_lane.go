@@ -38,7 +38,7 @@ type lane struct {
 	name    string
 	queued  atomic.Int64 // bytes of memory of what is being sent
 	hinting atomic.Int64 // bytes that are being written to its hints
-	group   group
+	group   *batcher[*ticket]
 
 	samples, bytes, unknown, hinted, replayed, lost prometheus.Counter
 	failures                                        *prometheus.CounterVec
@@ -60,7 +60,7 @@ func (w *Writer) lane(m shard.Member) *lane {
 		hinted: w.m.hinted.WithLabelValues(name), replayed: w.m.replayed.WithLabelValues(name), lost: w.m.lost.WithLabelValues(name),
 		failures: w.m.failures.MustCurryWith(prometheus.Labels{"peer": name}), gauge: w.m.queued.WithLabelValues(name),
 	}
-	l.group.l = l
+	l.group = l.newGroup()
 	known, _ := w.lanes.LoadOrStore(m.ID, l)
 	return known.(*lane)
 }

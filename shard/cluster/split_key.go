@@ -88,7 +88,7 @@ func tidy(b *series.Batch, i int, lim series.Limits) []byte {
 		if errors.As(err, &le) {
 			reason = le.Reason
 		}
-		b.Reject(i, reason, fmt.Errorf("series %d: %w", i+1, err))
+		b.Reject(i, reason, fmt.Errorf("series %d: %w", b.Number(i), err))
 		return nil
 	}
 	return key

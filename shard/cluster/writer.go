@@ -114,6 +114,7 @@ type Writer struct {
 	consistency atomic.Int32
 	routes      atomic.Pointer[routes] // of the ring that was seen last
 	lanes       sync.Map               // node id → *lane
+	joined      *batcher[*waiter]      // who appends
 
 	ctx    context.Context // ends what is sent
 	cancel context.CancelFunc
@@ -124,6 +125,7 @@ type Writer struct {
 func NewWriter(local Local, members Membership, client *peer.Client, hints Hints, o WriterOptions) *Writer {
 	w := &Writer{o: o.withDefaults(), local: local, members: members, client: client, hints: hints, m: newWriteMetrics(o.Registerer)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.joined = w.newJoined()
 	w.SetConsistency(o.Consistency)
 	return w
 }
@@ -173,7 +175,15 @@ func (w *Writer) late(v *shard.View, began time.Time) bool {
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
-	return w.append(ctx, b, w.now())
+	b.RejectLarge() // no node says that it left out a histogram alone
+	if w.members.View().Alone() {
+		return w.append(ctx, b, w.now())
+	}
+	err := w.join(ctx, b)
+	if errors.Is(err, series.ErrUnavailable) {
+		w.m.unavailable.Inc()
+	}
+	return err
 }
 
 // now is the origin of what is written now.
@@ -181,7 +191,7 @@ func (w *Writer) now() origin { return origin{at: max(w.o.Now().UnixMilli(), w.o
 
 // origin says when something was written.
 type origin struct {
-	at     int64 // Unix ms, not later than when it came to the first node: what is deleted from then on may be missing
+	at     int64 // Unix ms, not later than when the first node began to store it: what is deleted from then on may be missing
 	before bool  // it is a hint, or what is sent on of one: other nodes leave out what they know to be deleted since
 }
 
@@ -209,9 +219,6 @@ func (w *Writer) append(ctx context.Context, b *series.Batch, written origin) er
 				return fmt.Errorf("append: %w", err)
 			}
 			continue
-		}
-		if errors.Is(err, series.ErrUnavailable) {
-			w.m.unavailable.Inc()
 		}
 		if err != nil {
 			return fmt.Errorf("append: %w", err)

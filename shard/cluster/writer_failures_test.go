@@ -68,7 +68,7 @@ func TestWritesAmongFailures(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { writeAmongFailures(t, seed, outcomes) })
 	}
-	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20 || outcomes["by id"] < 500 || outcomes["unknown"] < 50 || outcomes["kept"] < 20) {
+	if *writeSeed == 0 && (outcomes["stored"] < 100 || outcomes["unavailable"] < 50 || outcomes["rejected"] < 20 || outcomes["by id"] < 500 || outcomes["unknown"] < 50 || outcomes["kept"] < 20 || outcomes["stored beside unavailable"] < 10) {
 		t.Errorf("the test tests too little: %v", outcomes)
 	}
 }
@@ -93,19 +93,41 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 			note(x.keys[i], all)
 		}
 		x.acquaint(t, r, note)
-		l, give := &lender{refuse: r.IntN(4) == 0}, func() { scribble(b) }
-		if r.IntN(3) > 0 {
-			give = l.lend(b)
+		l := &lender{refuse: r.IntN(4) == 0}
+		var waiters []*waiter
+		var gives []func()
+		for _, part := range inParts(r, b) {
+			give := func() { scribble(part) }
+			if r.IntN(3) > 0 {
+				give = l.lend(part)
+			}
+			gives = append(gives, give)
+			waiters = append(waiters, &waiter{ctx: t.Context(), batch: part, done: make(chan struct{})})
 		}
-		err := w.writer.Append(context.Background(), b)
-		x.check(t, b, err, outcomes)
-		give()
+		w.appendTogether(waiters)
+		var failed []int // series of parts that are not acknowledged
+		first := 0
+		for _, p := range waiters {
+			if x.check(t, p.batch, first, p.err, outcomes); p.err != nil {
+				for i := range p.batch.Series {
+					failed = append(failed, first+i)
+				}
+			}
+			first += len(p.batch.Series)
+		}
+		if len(failed) > 0 && len(failed) < first {
+			outcomes["stored beside unavailable"]++
+		}
+		nothing := !slices.ContainsFunc(waiters, func(p *waiter) bool { return p.err == nil })
+		for _, give := range gives {
+			give()
+		}
 		w.settle()
 		if l.kept.Load() != l.back.Load() {
 			t.Fatalf("the batch is kept %d times and given back %d times", l.kept.Load(), l.back.Load())
 		}
 		outcomes["kept"] += int(l.kept.Load())
-		x.heal(t, err)
+		x.heal(t, failed, nothing)
 	}
 	for i, node := range w.nodes {
 		outcomes["by id"] += node.memory.briefs
@@ -118,6 +140,41 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 			}
 		}
 	}
+}
+
+// appendTogether appends batches as those are that have come while others were under way.
+func (w *writeWorld) appendTogether(waiters []*waiter) {
+	for _, x := range waiters {
+		x.batch.RejectLarge()
+	}
+	w.writer.appendAll(waiters)
+}
+
+// inParts cuts a batch into some, each with its own memory, or leaves it as it is.
+func inParts(r *rand.Rand, b *series.Batch) (parts []*series.Batch) {
+	if r.IntN(2) == 0 {
+		return []*series.Batch{b}
+	}
+	for from, metadata := 0, b.Metadata; from < len(b.Series) || len(parts) == 0; metadata = nil {
+		to := min(len(b.Series), from+1+r.IntN(12))
+		part := &series.Batch{Metadata: metadata}
+		for i := from; i < to; i++ {
+			e := b.Series[i]
+			part.Series = append(part.Series, series.Entry{Key: slices.Clone(e.Key), First: len(part.Samples), Count: e.Count})
+			part.Samples = append(part.Samples, b.Samples[e.First:e.First+e.Count]...)
+			for _, h := range run(b.Histograms, i, func(h *series.Histogram) int { return h.Series }) {
+				h.Series = i - from
+				part.Histograms = append(part.Histograms, h)
+			}
+			for _, e := range run(b.Exemplars, i, func(x *series.Exemplar) int { return x.Series }) {
+				e.Series = i - from
+				part.Exemplars = append(part.Exemplars, e)
+			}
+		}
+		parts = append(parts, part)
+		from = to
+	}
+	return parts
 }
 
 // newTrial decides which nodes do what, and gives all of them a new ring.
@@ -222,24 +279,25 @@ func (x *trial) batch(r *rand.Rand, from int) *series.Batch {
 	return b
 }
 
-// check compares what Append said with what must be.
-func (x *trial) check(t *testing.T, b *series.Batch, err error, outcomes map[string]int) {
+// check compares what Append said of a batch, whose first series has some number, with what must be.
+func (x *trial) check(t *testing.T, b *series.Batch, first int, err error, outcomes map[string]int) {
 	t.Helper()
 	unavailable, samples := false, 0
-	for i := range b.Series {
+	for i := first; i < first+len(b.Series); i++ {
 		if len(x.want[i]) > 0 && x.keys[i] != "no frames at all" {
 			u, _ := x.expect(i)
 			unavailable = unavailable || u
 		}
 	}
-	if (err != nil) != (unavailable || x.onlyMetadataFails(b)) || err != nil && !errors.Is(err, series.ErrUnavailable) {
+	if (err != nil) != (unavailable || x.onlyMetadataFails(b, first)) || err != nil && !errors.Is(err, series.ErrUnavailable) {
 		t.Fatalf("error %v, want one: %v; down %v, broken %v", err, unavailable, x.down, x.broken)
 	}
 	if err != nil {
 		outcomes["unavailable"]++
 		return
 	}
-	for i, e := range b.Series {
+	for j, e := range b.Series {
+		i := first + j
 		if len(x.want[i]) == 0 {
 			continue
 		}
@@ -261,8 +319,8 @@ func (x *trial) check(t *testing.T, b *series.Batch, err error, outcomes map[str
 }
 
 // onlyMetadataFails: there is nothing but metadata, and this node cannot store it.
-func (x *trial) onlyMetadataFails(b *series.Batch) bool {
-	for i := range b.Series {
+func (x *trial) onlyMetadataFails(b *series.Batch, first int) bool {
+	for i := first; i < first+len(b.Series); i++ {
 		if len(x.want[i]) > 0 && x.keys[i] != "no frames at all" {
 			return false
 		}
@@ -289,10 +347,10 @@ func (x *trial) stored(t *testing.T, i int) {
 }
 
 // heal brings all nodes back and replays the hints: then everybody has what was acknowledged, but for what it rejects, and for
-// this node's own failures, which comparing digests repairs. What was not acknowledged leaves no hints.
-func (x *trial) heal(t *testing.T, err error) {
+// this node's own failures, which comparing digests repairs. When nothing was acknowledged there are no hints.
+func (x *trial) heal(t *testing.T, failed []int, nothing bool) {
 	t.Helper()
-	if err != nil && len(x.w.hints.Peers()) > 0 {
+	if nothing && len(x.w.hints.Peers()) > 0 {
 		t.Fatal("a write that its sender will repeat has left hints")
 	}
 	for _, node := range x.w.nodes {
@@ -312,7 +370,7 @@ func (x *trial) heal(t *testing.T, err error) {
 	}
 	for i, all := range x.want {
 		_, rejected := x.expect(i)
-		if err != nil || rejected || x.bad[i] || len(all) == 0 {
+		if slices.Contains(failed, i) || rejected || x.bad[i] || len(all) == 0 {
 			continue
 		}
 		for _, n := range v.Ring.Writers(shard.PartitionOfKey([]byte(x.keys[i]), "device_id")) {
