@@ -170,7 +170,8 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	for j, i := range w.newAt {
 		if w.refs[i] = w.newRefs[j]; w.refs[i] == 0 {
 			s.refused.Store(true)
-			b.Reject(i, "max_series", fmt.Errorf("%s is new, and the node has %d active series, as many as it may: see --max-series", series.KeyText(b.Series[i].Key), s.o.MaxSeries))
+			full := fmt.Errorf("the node has %d active series, as many as it may: see --max-series", s.o.MaxSeries) // what is said in a cluster of others, too
+			b.Reject(i, "max_series", fmt.Errorf("%s is new, and %w", series.KeyText(b.Series[i].Key), full))
 		}
 	}
 	clear(w.keys) // they belong to the caller
@@ -183,7 +184,7 @@ func (s *Store) reject(b *series.Batch, i int, err error) {
 	if errors.As(err, &le) {
 		reason = le.Reason
 	}
-	b.Reject(i, reason, fmt.Errorf("series %d: %w", i+1, err))
+	b.Reject(i, reason, fmt.Errorf("series %d: %w", b.Number(i), err))
 }
 
 // awaitRoom waits while the active memtable is more than full because the one before

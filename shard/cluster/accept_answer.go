@@ -66,12 +66,23 @@ func rejectedIn(b *series.Batch, lim series.Limits) []rejectedSeries {
 		} else {
 			r.Reason, r.Detail = otherReason(b.Rejected.Reasons), "it is not stored"
 			if other != nil {
-				r.Detail = other.Error()
+				r.Detail = innermost(other).Error()
 			}
 		}
 		list = append(list, r)
 	}
 	return list
+}
+
+// innermost is what an error wraps: what is wrong, without the series of which it was said first.
+func innermost(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // otherReason is one that is not about labels, if there is one.

@@ -74,7 +74,7 @@ func (m *memory) Append(_ context.Context, b *series.Batch) error {
 		}
 		if m.reject != nil {
 			if reason := m.reject(string(e.Key)); reason != "" {
-				b.Reject(i, reason, fmt.Errorf("%s", reason))
+				b.Reject(i, reason, fmt.Errorf("%s: %w", series.KeyText(e.Key), errors.New(reason))) // the store's, too, name the series
 				continue
 			}
 		}
