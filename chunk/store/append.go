@@ -167,10 +167,10 @@ func (s *Store) resolve(b *series.Batch, w *work) error {
 	if err := s.active.registry.Register(w.keys, w.newIDs, w.newRefs, s.o.MaxSeries); err != nil {
 		return err
 	}
+	full := fmt.Errorf("the node has %d active series, as many as it may: see --max-series", s.o.MaxSeries) // another node says it of each that is refused
 	for j, i := range w.newAt {
 		if w.refs[i] = w.newRefs[j]; w.refs[i] == 0 {
 			s.refused.Store(true)
-			full := fmt.Errorf("the node has %d active series, as many as it may: see --max-series", s.o.MaxSeries) // what is said in a cluster of others, too
 			b.Reject(i, "max_series", fmt.Errorf("%s is new, and %w", series.KeyText(b.Series[i].Key), full))
 		}
 	}

@@ -51,7 +51,7 @@ func (q *batcher[T]) leave(t T) bool {
 	if i < 0 {
 		return false
 	}
-	q.waiting = append(q.waiting[:i:i], q.waiting[i+1:]...)
+	q.waiting = slices.Delete(q.waiting, i, i+1)
 	q.amount -= q.size(t)
 	return true
 }

@@ -53,6 +53,7 @@ type missed struct {
 // ship sends a batch to the nodes of a view, and waits until enough of them have stored it. With restart the error is errMoved when
 // another view is, or may soon be, a better one.
 func (w *Writer) ship(ctx context.Context, v *shard.View, b *series.Batch, written origin, restart bool) error {
+	b.RejectLarge() // no node says that it left out a histogram alone
 	rs := w.routesOf(v.Ring)
 	s := splits.Get().(*split)
 	sh := &shipment{w: w, v: v, c: w.Consistency(), written: written, restart: restart, began: time.Now(), s: s, batch: b, failures: map[int]error{}, decided: make(chan struct{})}

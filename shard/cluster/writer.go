@@ -175,7 +175,6 @@ func (w *Writer) late(v *shard.View, began time.Time) bool {
 // is still sent is a copy. [series.ErrUnavailable] means that too few nodes have stored it, and names the others. Metadata goes to
 // all nodes, and only this one's storage of it is waited for.
 func (w *Writer) Append(ctx context.Context, b *series.Batch) error {
-	b.RejectLarge() // no node says that it left out a histogram alone
 	if w.members.View().Alone() {
 		return w.append(ctx, b, w.now())
 	}

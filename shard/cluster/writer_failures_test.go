@@ -102,9 +102,9 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 				give = l.lend(part)
 			}
 			gives = append(gives, give)
-			waiters = append(waiters, &waiter{ctx: t.Context(), batch: part, done: make(chan struct{})})
+			waiters = append(waiters, waiterOf(t.Context(), part))
 		}
-		w.appendTogether(waiters)
+		w.writer.appendAll(waiters)
 		var failed []int // series of parts that are not acknowledged
 		first := 0
 		for _, p := range waiters {
@@ -140,14 +140,6 @@ func writeAmongFailures(t *testing.T, seed uint64, outcomes map[string]int) {
 			}
 		}
 	}
-}
-
-// appendTogether appends batches as those are that have come while others were under way.
-func (w *writeWorld) appendTogether(waiters []*waiter) {
-	for _, x := range waiters {
-		x.batch.RejectLarge()
-	}
-	w.writer.appendAll(waiters)
 }
 
 // inParts cuts a batch into some, each with its own memory, or leaves it as it is.

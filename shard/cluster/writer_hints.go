@@ -156,7 +156,6 @@ func (w *Writer) rewrite(ctx context.Context, h hint.Hint) error {
 		return nil
 	}
 	defer release()
-	b.RejectLarge()
 	store := func() error { return w.append(ctx, b, origin{h.Time, true}) }
 	if w.o.Deleted == nil {
 		return store()

@@ -100,6 +100,7 @@ func (w *Writer) appendJoined(xs []*waiter) error {
 			}
 		})
 		defer stop()
+		x.batch.RejectLarge() // behind Join nobody would tell it of a histogram alone
 		j.Join(x.batch)
 	}
 	j.Keep = func() (release func()) { return j.keep(xs) }

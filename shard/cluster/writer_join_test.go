@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/minitrue/minitrue/chunk/series"
@@ -21,7 +22,7 @@ func waiterOf(ctx context.Context, b *series.Batch) *waiter {
 	return &waiter{ctx: ctx, batch: b, done: make(chan struct{})}
 }
 
-// tagged is simple with another value, metric and device than any other tag's.
+// tagged is simple with another metric and another value than any other tag's.
 func tagged(n int, tag string) *series.Batch {
 	b := simple(n)
 	for i := range b.Series {
@@ -40,6 +41,10 @@ func TestJoinedIsEachAlone(t *testing.T) {
 			b.Series[7].Key = series.AppendLabel(nil, "device_id", "no_name")
 			b.Series[9+k].Key = series.AppendLabel(b.Series[9+k].Key, "zone", "full")
 			b.Series[0].Key = series.AppendLabel(series.AppendLabel(nil, "device_id", fmt.Sprint(k)), "__name__", "sorts_before")
+			b.Histograms = []series.Histogram{
+				{Series: 5, T: 1, Int: &histogram.Histogram{PositiveBuckets: make([]int64, 1<<17)}},
+				{Series: 5, T: int64(2 + k), Int: &histogram.Histogram{PositiveBuckets: make([]int64, 1)}},
+			}
 			all = append(all, b)
 		}
 		return all
@@ -62,13 +67,13 @@ func TestJoinedIsEachAlone(t *testing.T) {
 	for _, b := range batches {
 		waiters = append(waiters, waiterOf(t.Context(), b))
 	}
-	together.appendTogether(waiters)
+	together.writer.appendAll(waiters)
 	for k, want := range make3() {
 		if err := alone.writer.Append(t.Context(), want); err != nil || waiters[k].err != nil {
 			t.Fatal(err, waiters[k].err)
 		}
 		got := batches[k]
-		if g, w := fmt.Sprint(got.Rejected), fmt.Sprint(want.Rejected); g != w || want.Rejected.Samples != 4 {
+		if g, w := fmt.Sprint(got.Rejected), fmt.Sprint(want.Rejected); g != w || want.Rejected.Samples != 4 || want.Rejected.Histograms != 1 {
 			t.Errorf("batch %d: rejected are\n%s, alone\n%s", k, g, w)
 		}
 		for i := range got.Series {
@@ -177,7 +182,7 @@ func TestJoinedGiveUp(t *testing.T) {
 	}
 	one, leave := context.WithCancel(t.Context())
 	a, b := waiterOf(one, tagged(5, "a")), waiterOf(t.Context(), tagged(5, "b"))
-	go w.appendTogether([]*waiter{a, b})
+	go w.writer.appendAll([]*waiter{a, b})
 	<-arrived
 	leave()
 	close(hold)
@@ -190,7 +195,7 @@ func TestJoinedGiveUp(t *testing.T) {
 	defer close(hold)
 	all, leave := context.WithCancel(t.Context())
 	a, b = waiterOf(all, tagged(5, "c")), waiterOf(all, tagged(5, "d"))
-	go w.appendTogether([]*waiter{a, b})
+	go w.writer.appendAll([]*waiter{a, b})
 	<-arrived
 	leave()
 	<-a.done // while the node is held
